@@ -1,0 +1,116 @@
+#!lua
+-- commit: apply one commit to a run, atomically, and append its journal item to the unwritten tail.
+-- KEYS  meta tok dis done st val last jn ed vars tail ready
+-- ARGV  body     the commit, JSON, journaled as it is (domain/commit.py)
+--       control  {owner, now, acks = {{no, id}...}, created = no}: of this call only
+-- Answers
+--   OK, head, out, mark, lease     head: the item's JSON members before "c"; lease 1: the caller writes the tail
+--   SETTLED, record, tail item     the token was settled before: by whom, and its item if it is not journaled yet
+--   STALE, gen, graph, rev, status, no   decided on another generation: decide again
+--   BEHIND, no                     the token's creating commit is above this store's last: rebuild
+--   UNKNOWN, no                    no such token, and no record of it
+--   ENDED, status                  the run takes no more commits
+--   MISSING                        no such run here
+local meta, tok, dis, done, st, val = KEYS.meta, KEYS.tok, KEYS.dis, KEYS.done, KEYS.st, KEYS.val
+local last, vars, tail, ready = KEYS.last, KEYS.vars, KEYS.tail, KEYS.ready
+local control, c = cjson.decode(ARGV.control), cjson.decode(ARGV.body)
+
+--include meta
+local m = read_meta()
+if not m then return {'MISSING'} end
+local settle = c.settle and c.settle[1]
+if settle and redis.call('HEXISTS', tok, settle) == 0 then
+  local record = redis.call('HGET', done, settle)
+  if record then
+    local no = string.match(record, '^%d+')
+    local head = redis.call('HGET', tail, no)
+    return {'SETTLED', record, head and ('{' .. head .. ',"c":' .. redis.call('HGET', tail, no .. 'c') .. '}') or ''}
+  end
+  if control.created > m.no then return {'BEHIND', m.no} end
+  if m.ended then return {'ENDED', m.status} end
+  return {'UNKNOWN', m.no}
+end
+if m.ended then return {'ENDED', m.status} end
+if m.gen ~= c.gen then return {'STALE', m.gen, m.graph, m.rev, m.status, m.no} end
+
+-- every check is done: from here on only writes
+--include tail
+for _, ack in ipairs(control.acks or {}) do trim_tail(m, ack) end
+local no, id, at = m.no + 1, c.id, c.at
+local stamp = no .. '|' .. id .. '|' .. at .. '|'
+local out, events = m.out, c.n
+local fired, skipped, cancelled, dropped = {}, {}, {}, {}
+
+local function close(token, status, rest)
+  out = out - redis.call('HDEL', tok, token)
+  redis.call('HDEL', ready, token)
+  redis.call('HSET', done, token, stamp .. status .. '|' .. (rest or ''))
+end
+local function cancel(token)
+  close(token, 'CANCELLED')
+  cancelled[#cancelled + 1] = token
+  if string.sub(token, 1, 1) ~= '$' then events = events + 1 end
+end
+local function open(emit)
+  local token, instance, kind = emit[1], emit[2], emit[3]
+  redis.call('HSET', tok, token, stamp .. kind .. '|' .. c.graph .. '|' .. emit[4])
+  redis.call('HSET', dis, token, stamp .. kind .. '|')
+  redis.call('HSET', st, instance, token)
+  redis.call('HSET', ready, token, at)
+  out = out + 1
+end
+
+if settle then close(settle, c.settle[2], c.settle[3]) end
+if m.last_end and m.last_end ~= settle and (c.emits or c.arr) then
+  out = out - redis.call('HDEL', tok, m.last_end)
+  redis.call('HDEL', ready, m.last_end)
+end
+if c.all then
+  for _, token in ipairs(redis.call('HKEYS', tok)) do cancel(token) end
+end
+--include losers
+for _, emit in ipairs(c.emits or {}) do open(emit) end
+for _, skip in ipairs(c.skips or {}) do
+  redis.call('HSET', done, skip[1], stamp .. 'SKIPPED|')
+  redis.call('HSET', st, skip[2], skip[1])
+end
+--include joins
+for i, arrival in ipairs(c.arr or {}) do
+  local verdict = arrive(arrival, no)
+  if verdict == 'fire' then
+    fired[#fired + 1] = i
+    open(arrival[6])
+    events = events + arrival[6][5]
+    if arrival[8] then cancel_losers(arrival[8], cancel, dropped, stamp) end
+  elseif verdict == 'skip' then
+    skipped[#skipped + 1] = i
+    open(arrival[7])
+  end
+end
+for _, pair in ipairs(c.val or {}) do redis.call('HSET', val, pair[1], no .. '|' .. pair[2]) end
+for _, p in ipairs(c.last or {}) do
+  local old = redis.call('HGET', last, p[1])
+  if not old or string.match(old, '^[^|]*') <= p[2] then redis.call('HSET', last, p[1], p[2] .. '|' .. p[3]) end
+end
+for _, pair in ipairs(c.vars or {}) do
+  local old = redis.call('HGET', vars, pair[1])
+  local record = no .. '|' .. (old and string.match(old, '^%d+') or '') .. '|' .. pair[2]
+  redis.call('HSET', vars, pair[1], record, pair[1] .. '#' .. no, record)
+end
+for field, value in pairs(c.meta or {}) do redis.call('HSET', meta, field, value) end
+for field, value in pairs(c.once or {}) do redis.call('HSETNX', meta, field, value) end
+
+events = events + #dropped
+local ending = ''
+if out == 0 and not c.final then
+  ending = '$end@#' .. no .. '.0'
+  open({ending, '$end@', 'i', ''})
+end
+local outcome = cjson.encode({f = fired, s = skipped, c = cancelled, k = dropped, e = ending})
+local seq = m.seq + 1
+local head = string.format('"no":%d,"id":"%s","seq":%d,"n":%d,"prev":[%d,"%s"],"out":%s',
+  no, id, seq, events, m.lseq, m.cid, outcome)
+redis.call('HSET', tail, no, head)
+redis.call('HSET', tail, no .. 'c', ARGV.body)
+redis.call('HSET', meta, 'no', no, 'cid', id, 'seq', seq + events - 1, 'lseq', seq, 'out', out, 'end', ending)
+return {'OK', head, out, m.mark, grant_lease(m, control.owner, control.now, no - 1)}

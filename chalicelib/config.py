@@ -1,0 +1,96 @@
+"""Every environment variable Graft reads, as one frozen Settings; missing or bad: the process refuses to start."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from chalicelib.domain.errors import ConfigurationError
+from chalicelib.domain.limits import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The deployment's settings. `from_environment` is the only place where the environment is read."""
+
+    stage: str
+    redis_url: str
+    table: str
+    bucket: str
+    #: Physical queue name = prefix + logical name, e.g. graft-dev-completion-signals.
+    queue_prefix: str
+    #: HMAC key of tokens, callbacks and job ids; or the ARN of a Secrets Manager secret that holds it.
+    signing_secret: str = ""
+    signing_secret_arn: str = ""
+    #: What links and callback URLs start with, without a trailing slash, e.g. https://x.execute-api…/api.
+    public_url: str = ""
+    redis_cluster: bool = False
+    #: Where AWS calls go instead of AWS: an endpoint URL, or a LocalStack host through localstack-client.
+    aws_endpoint_url: str = ""
+    localstack_host: str = ""
+    #: CIDRs or host:port that http nodes may reach although private.
+    http_allowlist: tuple[str, ...] = ()
+    #: Lambda function names or ARNs that function nodes may invoke.
+    lambda_allowlist: tuple[str, ...] = ()
+    #: EventBridge Scheduler: role that may send to the queues, and the schedule group.
+    scheduler_role_arn: str = ""
+    scheduler_group: str = "default"
+    limits: Limits = field(default_factory=Limits)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read GRAFT_* (and REDIS_URL, AWS_ENDPOINT_URL, LOCALSTACK_HOST). Raises ConfigurationError naming all."""
+        env = os.environ if environ is None else environ
+        stage = env.get("GRAFT_STAGE", "")
+        required = {"GRAFT_STAGE": stage, "REDIS_URL": env.get("REDIS_URL", "")}
+        if not env.get("GRAFT_SIGNING_SECRET") and not env.get("GRAFT_SIGNING_SECRET_ARN"):
+            required["GRAFT_SIGNING_SECRET or GRAFT_SIGNING_SECRET_ARN"] = ""
+        missing = sorted(name for name, value in required.items() if not value)
+        if missing:
+            raise ConfigurationError(f"Set these environment variables: {', '.join(missing)}.")
+        return cls(
+            stage=stage,
+            redis_url=env["REDIS_URL"],
+            redis_cluster=_flag(env, "GRAFT_REDIS_CLUSTER"),
+            table=env.get("GRAFT_TABLE", f"graft-{stage}"),
+            bucket=env.get("GRAFT_BUCKET", f"graft-{stage}-artifacts"),
+            queue_prefix=env.get("GRAFT_QUEUE_PREFIX", f"graft-{stage}-"),
+            signing_secret=env.get("GRAFT_SIGNING_SECRET", ""),
+            signing_secret_arn=env.get("GRAFT_SIGNING_SECRET_ARN", ""),
+            public_url=env.get("GRAFT_PUBLIC_URL", "").rstrip("/"),
+            aws_endpoint_url=env.get("AWS_ENDPOINT_URL", ""),
+            localstack_host=env.get("LOCALSTACK_HOST", ""),
+            http_allowlist=_words(env, "GRAFT_HTTP_ALLOWLIST"),
+            lambda_allowlist=_words(env, "GRAFT_LAMBDA_ALLOWLIST"),
+            scheduler_role_arn=env.get("GRAFT_SCHEDULER_ROLE_ARN", ""),
+            scheduler_group=env.get("GRAFT_SCHEDULER_GROUP", "default"),
+            limits=_limits(env.get("GRAFT_LIMITS", "")),
+        )
+
+
+def _flag(env: Mapping[str, str], name: str) -> bool:
+    value = env.get(name, "0").lower()
+    if value not in ("0", "1", "false", "true", ""):
+        raise ConfigurationError(f"{name} must be 0 or 1, not {value!r}.")
+    return value in ("1", "true")
+
+
+def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in env.get(name, "").split(",") if word.strip())
+
+
+def _limits(text: str) -> Limits:
+    """GRAFT_LIMITS is a JSON object of SPEC 17 names to whole numbers."""
+    if not text:
+        return Limits()
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise ConfigurationError(f"GRAFT_LIMITS is not JSON: {error}.") from None
+    names = {item.name for item in fields(Limits)}
+    bad = [k for k, v in values.items() if k not in names or not isinstance(v, int) or isinstance(v, bool) or v < 1]
+    if bad:
+        raise ConfigurationError(f"GRAFT_LIMITS has unknown names or values below 1: {', '.join(map(str, bad))}.")
+    return Limits(**values)

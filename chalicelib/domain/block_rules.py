@@ -1,0 +1,106 @@
+"""Rules inside one node or the head of the document that the models cannot say: what excludes or needs what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+
+from chalicelib.domain.json_form import mentions
+from chalicelib.domain.limits import Limits
+from chalicelib.domain.node_types import UNTEMPLATED_KEYS
+from chalicelib.domain.problem_list import ProblemList, pointer, shorten
+
+Json = Any
+
+
+def check_head(document: dict[str, Json], problems: ProblemList) -> None:
+    """The top-level keys: the input schema, and what does not exist yet."""
+    if document.get("on_failure") == "compensate":
+        text = '"compensate" is not available yet; use "fail_fast" or "finish_branches".'
+        problems.add("not_available", "/on_failure", text)
+    schema = document.get("input_schema")
+    if isinstance(schema, (dict, bool)):
+        _check_schema(schema, problems)
+
+
+def _check_schema(schema: Json, problems: ProblemList) -> None:
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        path = pointer("input_schema", *error.absolute_path)
+        problems.add("bad_schema", path, f"This is not JSON Schema 2020-12: {shorten(error.message, 200)}.")
+    stack: list[tuple[Json, tuple[str | int, ...]]] = [(schema, ("input_schema",))]
+    while stack:
+        value, path_here = stack.pop()
+        pairs: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for key, child in pairs:
+            if key in ("$ref", "$dynamicRef") and isinstance(child, str) and not child.startswith("#"):
+                text = f'"{shorten(child)}" is outside the document; copy it under $defs and refer to "#/$defs/…".'
+                problems.add("bad_schema", pointer(*path_here, key), text)
+            stack.append((child, (*path_here, key)))
+
+
+def check_blocks(node: dict[str, Json], index: int, limits: Limits, problems: ProblemList) -> None:
+    """One node's blocks and config. Parts of a wrong type are left to the schema."""
+    kind, branch, loop = node.get("type"), node.get("branch"), node.get("loop")
+    for block in ("branch", "loop"):
+        if kind == block and node.get(block) is None:
+            text = f'A node of type "{block}" needs a "{block}" block; add it.'
+            problems.add("missing_key", pointer("nodes", index, block), text)
+    if isinstance(branch, dict):
+        _check_branch(branch, index, problems)
+    if isinstance(loop, dict):
+        _check_loop(loop, index, limits, problems)
+    if isinstance(node.get("join"), dict):
+        _check_join(node["join"], index, problems)
+    if node.get("compensate") is not None:
+        text = "Compensation is not available yet; remove this block."
+        problems.add("not_available", pointer("nodes", index, "compensate"), text)
+    if isinstance(node.get("config"), dict):
+        _check_config(kind, node["config"], index, problems)
+
+
+def _check_branch(branch: dict[str, Json], index: int, problems: ProblemList) -> None:
+    if branch.get("type") == "agent_driven":
+        if branch.get("available_next_nodes") is None:
+            text = 'An agent-driven branch needs "available_next_nodes", the list of ids it may name; add it.'
+            problems.add("missing_key", pointer("nodes", index, "branch", "available_next_nodes"), text)
+        for key in ("rules", "mode"):
+            if branch.get(key) is not None:
+                text = f'An agent-driven branch takes no "{key}"; remove it.'
+                problems.add("bad_value", pointer("nodes", index, "branch", key), text)
+    else:
+        if branch.get("rules") is None:
+            text = 'A branch needs "rules", a list of conditions with next_nodes; add it.'
+            problems.add("missing_key", pointer("nodes", index, "branch", "rules"), text)
+        if branch.get("available_next_nodes") is not None:
+            text = 'Only a branch of type "agent_driven" takes "available_next_nodes"; set that type, or use rules.'
+            problems.add("bad_value", pointer("nodes", index, "branch", "available_next_nodes"), text)
+
+
+def _check_loop(loop: dict[str, Json], index: int, limits: Limits, problems: ProblemList) -> None:
+    count = loop.get("max_iterations")
+    if isinstance(count, int) and not isinstance(count, bool) and count > limits.loop_iterations:
+        text = f"At most {limits.loop_iterations} iterations are allowed; lower max_iterations from {count}."
+        problems.add("limit_exceeded", pointer("nodes", index, "loop", "max_iterations"), text)
+
+
+def _check_join(join: dict[str, Json], index: int, problems: ProblemList) -> None:
+    if (join.get("any") is None) == (join.get("count") is None):
+        text = 'A join object says exactly one of "any": true and "count": n; correct it.'
+        problems.add("bad_join", pointer("nodes", index, "join"), text)
+
+
+def _check_config(kind: Json, config: dict[str, Json], index: int, problems: ProblemList) -> None:
+    if kind == "wait" and (config.get("seconds") is None) == (config.get("until") is None):
+        text = 'A wait says exactly one of "seconds" and "until"; correct it.'
+        problems.add("bad_value", pointer("nodes", index, "config"), text)
+    if kind == "transform" and "pipeline" in config:
+        text = 'Pipelines are not available yet; give "value", a template, instead.'
+        problems.add("not_available", pointer("nodes", index, "config", "pipeline"), text)
+    for key in sorted(UNTEMPLATED_KEYS & config.keys()):
+        if mentions(config[key], "${"):
+            text = f'"{key}" takes no templates: it is fixed when the workflow compiles. Write the value itself.'
+            problems.add("template_not_allowed", pointer("nodes", index, "config", key), text)

@@ -1,0 +1,57 @@
+"""Deciding a failed attempt: retry it, take its failure edges, or fail the run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from chalicelib.domain.commit import Draft, Emit, Event, compact
+from chalicelib.domain.ids import Token
+from chalicelib.domain.ir import Node, Plan
+from chalicelib.domain.outcome import Moment, Outcome, holds_or_note, value_record
+from chalicelib.domain.retry import backoff_ms, wants_retry
+from chalicelib.domain.routing import Router
+
+
+def fail(plan: Plan, node: Node, token: Token, outcome: Outcome, moment: Moment) -> Draft:
+    """The Draft of an attempt that ended with `outcome.error`."""
+    error = outcome.error
+    assert error is not None
+    if wants_retry(node.retry, token.attempt, error):
+        due = moment.now_ms + backoff_ms(node.retry, token.attempt, moment.chance)
+        event = Event("node_retrying", token, {"error": error, "due": due}, outcome.job)
+        emit = Emit(replace(token, node=f"$retry:{node.id}", attempt=token.attempt + 1), "r", {"due": due})
+        return Draft(settle=token, status="RETRIED", error=error, emits=[emit], events=[event])
+    draft = Draft(settle=token, status="FAILED", error=error)
+    draft.values.append((token, value_record("FAILED", token, outcome)))
+    draft.events.append(Event("node_failed", token, {"error": error}, outcome.job))
+    values = {**moment.values, "output": None, "error": error, "iteration": token.iteration}
+    edges = dict.fromkeys(node.out_edges, 0)
+    handled = False
+    for key in node.out_edges:
+        edge = plan.edges[key]
+        if edge.kind == "veto" or edge.on == "success":
+            continue
+        if edge.condition is None or holds_or_note(edge.condition, values, draft, token, f"edge {key}"):
+            edges[key] = 1
+            handled = handled or edge.on == "failure"
+    _raise_vetoes(plan, node, edges)
+    router = Router(plan, draft, moment.epoch)
+    if not handled and not moment.harmless:
+        draft.once["error"] = compact({**error, "node_id": node.id})
+        draft.cancel_all = plan.on_failure == "fail_fast"
+    if draft.cancel_all:
+        edges = {key: how for key, how in edges.items() if how}
+    ended = node.id if node.loop else None
+    router.resolve(edges, token.scope, ended_loop=ended)
+    if ended and not draft.cancel_all:
+        router.end_loop(ended, token.scope)
+    return draft
+
+
+def _raise_vetoes(plan: Plan, node: Node, edges: dict[str, int]) -> None:
+    """A taken failure edge that leaves a loop's body vetoes that loop node in this scope."""
+    for key in node.out_edges:
+        edge = plan.edges[key]
+        if edge.kind == "veto":
+            left = [k for k, how in edges.items() if how and edge.target not in plan.nodes[plan.edges[k].target].loops]
+            edges[key] = int(bool(left))

@@ -1,0 +1,113 @@
+"""Folding journal items gives the run's state: the pure twin of the store's commit script.
+
+The outcome in each item says what the script found (joins fired, tokens cancelled), so folding evaluates no expression
+and counts no join anew; a test holds that both give the same hashes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from chalicelib.domain.journal import Item
+
+Json = Any
+State = dict[str, dict[str, str]]
+
+HASHES = ("meta", "tok", "dis", "done", "st", "val", "last", "jn", "ed", "vars", "tail", "ready")
+
+
+def fold(items: Iterable[Item]) -> State:
+    """The state after these items, from a run's first one on. All of them count as journaled."""
+    state: State = {name: {} for name in HASHES}
+    for item in items:
+        apply(state, item)
+    return state
+
+
+def apply(state: State, item: Item) -> None:
+    """Advance `state` by one item, as the commit script did."""
+    body, meta = item.body, state["meta"]
+    stamp = f"{item.no}|{item.id}|{body['at']}|"
+    if "settle" in body:
+        token, status, error = body["settle"]
+        _close(state, token, f"{stamp}{status}|{error}")
+    _drop_end(state, item)
+    for token, instance in body.get("skips", []):
+        state["done"][token] = f"{stamp}SKIPPED|"
+        state["st"][instance] = token
+    for instance in item.dropped:
+        state["done"][f"{instance}#0.0"] = f"{stamp}SKIPPED|"
+        state["st"][instance] = f"{instance}#0.0"
+    for emit in item.opened():
+        _open(state, emit, stamp, body)
+    for token in item.cancelled:
+        _close(state, token, f"{stamp}CANCELLED|")
+    for index, arrival in enumerate(body.get("arr", [])):
+        _arrive(state, item, index, arrival)
+    _values(state, item)
+    meta.update(body.get("meta", {}))
+    for name, value in body.get("once", {}).items():
+        meta.setdefault(name, value)
+    last = item.seq + item.events - 1
+    meta |= {"no": str(item.no), "cid": item.id, "seq": str(last), "lseq": str(item.seq), "mark": str(item.no)}
+    meta |= {"out": str(len(state["tok"])), "end": item.end}
+
+
+def _drop_end(state: State, item: Item) -> None:
+    """A commit that creates work takes back an `$end` that is still outstanding (HAZARDS 9)."""
+    end = state["meta"].get("end", "")
+    if end and end in state["tok"] and ("emits" in item.body or "arr" in item.body):
+        state["tok"].pop(end)
+        state["ready"].pop(end, None)
+
+
+def _close(state: State, token: str, record: str) -> None:
+    state["tok"].pop(token, None)
+    state["ready"].pop(token, None)
+    state["done"][token] = record
+
+
+def _open(state: State, emit: list[Json], stamp: str, body: dict[str, Json]) -> None:
+    token, instance, kind, data = emit[:4]
+    state["tok"][token] = f"{stamp}{kind}|{body['graph']}|{data}"
+    state["dis"][token] = f"{stamp}{kind}|"
+    state["st"][instance] = token
+    state["ready"][token] = str(body["at"])
+
+
+def _arrive(state: State, item: Item, index: int, arrival: list[Json]) -> None:
+    instance, edge, how = arrival[:3]
+    field = f"{instance}|{edge}"
+    if field in state["ed"]:
+        return
+    state["ed"][field] = f"{how}:{item.no}"
+    counts = state["jn"].get(instance, "0|0|0|").split("|")
+    slot = {1: 0, 0: 1, 2: 2}[how]
+    counts[slot] = str(int(counts[slot]) + 1)
+    if index in item.fired:
+        counts[3] = f"fire:{item.no}"
+    elif index in item.skipped:
+        counts[3] = f"skip:{item.no}"
+    state["jn"][instance] = "|".join(counts)
+
+
+def _values(state: State, item: Item) -> None:
+    body = item.body
+    for key, record in body.get("val", []):
+        state["val"][key] = f"{item.no}|{record}"
+    for field, order, key in body.get("last", []):
+        old = state["last"].get(field)
+        if old is None or old.split("|", 1)[0] <= order:
+            state["last"][field] = f"{order}|{key}"
+    for name, value in body.get("vars", []):
+        before = re.match(r"\d+", state["vars"].get(name, ""))
+        record = f"{item.no}|{before[0] if before else ''}|{value}"
+        state["vars"][name] = record
+        state["vars"][f"{name}#{item.no}"] = record
+
+
+def creation_head(commit_id: str, events: int) -> str:
+    """The head of a run's first item, which is journaled before any store has it."""
+    return f'"no":1,"id":"{commit_id}","seq":1,"n":{events},"prev":[0,""],"out":{{"e":""}}'

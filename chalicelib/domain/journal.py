@@ -1,0 +1,118 @@
+"""Journal items as text: composed from a commit's head and body, and expanded into the events of SPEC 8."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from chalicelib.domain.ids import Job, Token, parse_token
+
+Json = Any
+
+
+def compose(head: str, body: str) -> str:
+    """The item's text. Byte for byte the same whoever writes it (HAZARDS 2)."""
+    return f'{{{head},"c":{body}}}'
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A journal item, parsed. `body` is the commit as decided, `fired` and the rest what the store added."""
+
+    no: int
+    id: str
+    seq: int
+    events: int
+    prev_seq: int
+    prev_id: str
+    body: dict[str, Json]
+    #: Indexes (from 0) into body["arr"] of joins that fired, and of those that can only be skipped.
+    fired: tuple[int, ...]
+    skipped: tuple[int, ...]
+    #: Token texts cancelled; instances of pending losers; the `$end` token made, or "".
+    cancelled: tuple[str, ...]
+    dropped: tuple[str, ...]
+    end: str
+
+    def opened(self) -> Iterator[list[Json]]:
+        """Wire forms of all tokens this commit created, in order (see commit.Emit.wire)."""
+        yield from self.body.get("emits", [])
+        arrivals = self.body.get("arr", [])
+        verdicts = [(i, True) for i in self.fired] + [(i, False) for i in self.skipped]
+        for i, fires in sorted(verdicts):
+            yield arrivals[i][5] if fires else arrivals[i][6]
+        if self.end:
+            yield [self.end, "$end@", "i", "", 0]
+
+
+def parse_item(text: str) -> Item:
+    """Read an item's text."""
+    raw = json.loads(text)
+    out = raw["out"]
+    fired = tuple(i - 1 for i in out.get("f") or ())
+    skipped = tuple(i - 1 for i in out.get("s") or ())
+    prev_seq, prev_id = raw["prev"]
+    cancelled, dropped = tuple(out.get("c") or ()), tuple(out.get("k") or ())
+    return Item(
+        raw["no"], raw["id"], raw["seq"], raw["n"], prev_seq, prev_id, raw["c"], fired, skipped, cancelled, dropped,
+        out.get("e", ""),
+    )  # fmt: skip
+
+
+def timestamp(ms: int) -> str:
+    """RFC 3339 UTC with milliseconds."""
+    moment = datetime.fromtimestamp(ms / 1000, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03d}Z"
+
+
+def expand(text: str, run_id: str, make_job_id: Callable[[Job], str]) -> list[dict[str, Json]]:
+    """The item's events in order, numbered from its seq, in the shape of SPEC 8."""
+    item = parse_item(text)
+    body = item.body
+    events = [_decided(raw, body) for raw in json.loads(body.get("ev") or "[]")]
+    events += [_opened(emit, item, run_id, make_job_id) for emit in item.opened() if emit[4]]
+    events += [_event("node_cancelled", parse_token(t)) for t in item.cancelled if not t.startswith("$")]
+    events += [_event("node_skipped", parse_token(f"{instance}#0.0")) for instance in item.dropped]
+    common = {"at": timestamp(body["at"]), "actor": body["actor"]}
+    return [{"seq": item.seq + i, "type": event.pop("type"), **common, **event} for i, event in enumerate(events)]
+
+
+def _decided(raw: dict[str, Json], body: dict[str, Json]) -> dict[str, Json]:
+    token = parse_token(raw["k"]) if "k" in raw else None
+    data = dict(raw.get("d", {}))
+    if raw["t"] == "node_completed" and token is not None:
+        data = {**_output(body, token), **data}
+    event = _event(raw["t"], token, data)
+    if "j" in raw:
+        event["job_id"] = raw["j"]
+    return event
+
+
+def _output(body: dict[str, Json], token: Token) -> dict[str, Json]:
+    for key, record in body.get("val", []):
+        if key == token.value_key:
+            value = json.loads(record)
+            return {"output": value["o"]} if "o" in value else {}
+    return {}
+
+
+def _opened(emit: list[Json], item: Item, run_id: str, make_job_id: Callable[[Job], str]) -> dict[str, Json]:
+    token, body = parse_token(emit[0]), item.body
+    job = Job(run_id, emit[0], item.no, item.id, body["gen"], body["rev"], body["graph"])
+    data = json.loads(emit[3]) if emit[3] else {}
+    event = _event("node_dispatched" if emit[2] == "t" else "node_waiting", token, data)
+    event["job_id"] = make_job_id(job)
+    return event
+
+
+def _event(kind: str, token: Token | None, data: dict[str, Json] | None = None) -> dict[str, Json]:
+    event: dict[str, Json] = {"type": kind}
+    if token is not None:
+        event |= {"node_id": token.node, "iteration": token.iteration, "attempt": token.attempt, "loops": token.loops}
+        if token.index is not None:
+            event["index"] = token.index
+    event["data"] = data or {}
+    return event

@@ -1,0 +1,98 @@
+"""Deciding tokens that are no node's own attempt: start, fan-out parts, arming timers, skips, and the run's end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from chalicelib.domain.commit import Draft, Emit, Event, compact
+from chalicelib.domain.ids import START, Token
+from chalicelib.domain.ir import TASK_TYPES, Plan
+from chalicelib.domain.outcome import Moment, Outcome, value_record
+from chalicelib.domain.routing import FAN, Router
+
+Json = Any
+
+
+def create_draft(plan: Plan) -> Draft:
+    """The first commit of a run: its `$start` token, its variables, nothing else."""
+    return Draft(emits=[Emit(Token(START), "i")], vars=dict(plan.vars), events=[Event("run_created")])
+
+
+def start_draft(plan: Plan, token: Token, moment: Moment) -> Draft:
+    """Settle `$start`: the entry nodes begin."""
+    draft = Draft(settle=token, meta={"status": "RUNNING", "started_at": str(moment.now_ms)})
+    draft.events.append(Event("run_started"))
+    _start_nodes(plan, draft, plan.entries, moment.epoch)
+    return draft
+
+
+def fan_draft(plan: Plan, token: Token, data: dict[str, Json], moment: Moment) -> Draft:
+    """Settle a `$fan` token: start its part of a wide fan-out, or resolve its part of the edges."""
+    draft = Draft(settle=token)
+    if "nodes" in data:
+        _start_nodes(plan, draft, data["nodes"], moment.epoch)
+        return draft
+    router = Router(plan, draft, moment.epoch)
+    router.resolve_part(data["edges"], token.scope, data.get("ended"))
+    if not draft.emits and not draft.events:  # every commit says something: its arrivals are being waited for
+        first = draft.arrivals[0].fire.token
+        draft.events.append(Event("node_waiting", first, {"arrivals": len(draft.arrivals)}))
+    return draft
+
+
+def _start_nodes(plan: Plan, draft: Draft, nodes: tuple[str, ...], epoch: int) -> None:
+    if len(nodes) > FAN:
+        for start in range(0, len(nodes), FAN):
+            token = Token(f"$fan:{START}:{start}", (), None, epoch)
+            draft.emits.append(Emit(token, "i", {"nodes": nodes[start : start + FAN]}))
+        return
+    router = Router(plan, draft, epoch)
+    for node in nodes:
+        router.start(node, tuple((loop, 1) for loop in plan.nodes[node].loops))
+
+
+def skip_draft(plan: Plan, token: Token, moment: Moment) -> Draft:
+    """Settle a skip that was put off: a join that cannot fire, or the rest of a long chain of skips."""
+    draft = Draft(settle=token, status="SKIPPED")
+    Router(plan, draft, moment.epoch).follow_skip(token)
+    return draft
+
+
+def arm_draft(token: Token, due_ms: int) -> Draft:
+    """Settle `$arm:<node>`: the node now waits until `due_ms`."""
+    node = replace(token, node=token.node.removeprefix("$arm:"))
+    return Draft(settle=token, emits=[Emit(node, "w", {"due": due_ms})])
+
+
+def retry_draft(plan: Plan, token: Token) -> Draft:
+    """Settle `$retry:<node>`: the backoff is over, the attempt begins."""
+    node = plan.nodes[token.node.removeprefix("$retry:")]
+    attempt = replace(token, node=node.id)
+    return Draft(settle=token, emits=[Emit(attempt, "t" if node.type in TASK_TYPES else "i")])
+
+
+def finish_node_draft(token: Token, outcome: Outcome, *, failed: bool) -> Draft:
+    """A `fail` or `succeed` node ends the run at once: everything else is cancelled, `$end` does the rest."""
+    status = "FAILED" if failed else "COMPLETED"
+    draft = Draft(settle=token, status=status, error=outcome.error, cancel_all=True)
+    draft.values.append((token, value_record(status, token, outcome)))
+    data = {"error": outcome.error} if failed else {}
+    draft.events.append(Event("node_failed" if failed else "node_completed", token, data))
+    if failed:
+        draft.once["error"] = compact({**(outcome.error or {}), "node_id": token.node})
+    else:
+        draft.once["result"] = compact(outcome.output)
+    return draft
+
+
+def end_draft(token: Token, now_ms: int, output: Json, error: dict[str, Json] | None) -> Draft:
+    """Settle `$end`: the run is over, COMPLETED with its output or FAILED with its error."""
+    draft = Draft(settle=token, final=True)
+    if error is None:
+        draft.meta = {"status": "COMPLETED", "output": compact(output), "finished_at": str(now_ms)}
+        draft.events.append(Event("run_completed", data={"output": output}))
+    else:
+        draft.meta = {"status": "FAILED", "error": compact(error), "finished_at": str(now_ms)}
+        draft.events.append(Event("run_failed", data={"error": error}))
+    return draft

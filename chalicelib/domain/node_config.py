@@ -1,0 +1,149 @@
+"""The config of each node type, as pydantic models."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, TypeAdapter, WithJsonSchema, WrapValidator
+from pydantic_core import PydanticCustomError
+
+from chalicelib.domain.schema import Part
+
+Json = Any
+
+#: Ten years: no wait is longer.
+MAX_WAIT_S = 10 * 366 * 24 * 3600
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)", re.ASCII
+)
+
+
+def _unless_templated(value: Json, check: Callable[[Json], Json]) -> Json:
+    """A string with `${` is checked when it is evaluated; anything else now."""
+    return value if isinstance(value, str) and "${" in value else check(value)
+
+
+_late = WrapValidator(_unless_templated)
+
+
+def _url(value: str) -> str:
+    if not re.match(r"https?://[^/\s?#]", value, re.IGNORECASE):
+        raise PydanticCustomError("bad_value", "A URL starts with http:// or https:// and a host")
+    return value
+
+
+def _until(value: str) -> str:
+    try:
+        if not _RFC3339.fullmatch(value):
+            raise ValueError
+        datetime.fromisoformat(value[:19].upper().replace(" ", "T"))
+    except ValueError:
+        raise PydanticCustomError("bad_value", "A time is RFC 3339, such as 2030-01-31T12:00:00Z") from None
+    return value
+
+
+def _statuses(value: Json) -> Json:
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+_Text = Annotated[str, Field(min_length=1)]
+_Url = Annotated[str, WrapValidator(lambda value, check: _unless_templated(value, lambda raw: _url(check(raw))))]
+_Until = Annotated[str, WrapValidator(lambda value, check: _unless_templated(value, lambda raw: _until(check(raw))))]
+_Seconds = Annotated[
+    float,
+    Field(ge=0, le=MAX_WAIT_S),
+    _late,
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": MAX_WAIT_S}, {"type": "string"}]}),
+]
+_Method = Annotated[
+    Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+    _late,
+]
+_Statuses = Annotated[
+    list[Annotated[int, Field(ge=100, le=599)]],
+    Field(max_length=500),
+    BeforeValidator(_statuses),
+    _late,
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]}),
+]
+_Object = Annotated[dict[str, Any], _late]
+
+
+def _auth(value: Json) -> Json:
+    if isinstance(value, (str, dict)):
+        return value
+    raise PydanticCustomError("wrong_type", "auth is a secret reference such as ${{secret.NAME}}, or an object of them")
+
+
+def _failure(value: Json) -> Json:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict) and value.keys() <= {"type", "message"}:
+        return value
+    raise PydanticCustomError("wrong_type", "error is a text, or an object with type and message")
+
+
+class FunctionConfig(Part):
+    """Config of `function`."""
+
+    handler: _Text
+    params: Any = None
+
+
+class HttpConfig(Part):
+    """Config of `http`."""
+
+    url: _Url
+    method: _Method | None = None
+    headers: _Object | None = None
+    query: _Object | None = None
+    body: Any = None
+    expect_status: _Statuses | None = None
+    auth: Annotated[Any, BeforeValidator(_auth)] = None
+
+
+class TransformConfig(Part):
+    """Config of `transform`."""
+
+    value: Any
+
+
+class WaitConfig(Part):
+    """Config of `wait`: exactly one of `seconds` and `until`."""
+
+    seconds: _Seconds | None = None
+    until: _Until | None = None
+
+
+class FailConfig(Part):
+    """Config of `fail`."""
+
+    error: Annotated[Any, BeforeValidator(_failure)] = None
+    output: Any = None
+
+
+class SucceedConfig(Part):
+    """Config of `succeed`."""
+
+    output: Any = None
+
+
+class EmptyConfig(Part):
+    """Config of types that take none."""
+
+
+CONFIGS: dict[str, type[Part]] = {
+    "function": FunctionConfig,
+    "http": HttpConfig,
+    "transform": TransformConfig,
+    "wait": WaitConfig,
+    "fail": FailConfig,
+    "succeed": SucceedConfig,
+    "branch": EmptyConfig,
+    "loop": EmptyConfig,
+    "pass": EmptyConfig,
+}
+ADAPTERS = {name: TypeAdapter(model) for name, model in CONFIGS.items()}

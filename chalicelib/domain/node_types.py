@@ -1,0 +1,14 @@
+"""The node types of SPEC 2, and which of them this version runs."""
+
+from __future__ import annotations
+
+#: Types that compile.
+AVAILABLE_TYPES = frozenset({"function", "http", "transform", "wait", "pass", "branch", "loop", "fail", "succeed"})
+#: Types of the contract that are recognised and refused until they exist.
+LATER_TYPES = frozenset({"agent", "human", "event", "queue", "map", "workflow"})
+NODE_TYPES = AVAILABLE_TYPES | LATER_TYPES
+
+#: Types whose config may hold `${secret.NAME}`.
+SECRET_TYPES = frozenset({"function", "http", "agent"})
+#: Config keys that take no templates: what a run may reach is fixed when it compiles.
+UNTEMPLATED_KEYS = frozenset({"handler", "queue", "workflow", "provider", "model", "tools"})

@@ -1,0 +1,136 @@
+"""From a settled node along its edges: what starts, what is skipped, which arrivals the store must count.
+
+Pure bookkeeping on a Draft. An edge into a node with one incoming edge is followed here; an edge into a counted node
+becomes an Arrival, since only the store knows the others (DESIGN 1, HAZARDS 19-24).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from chalicelib.domain.commit import Arrival, Draft, Emit, Event
+from chalicelib.domain.ids import Scope, Token
+from chalicelib.domain.ir import TASK_TYPES, TIMER_TYPES, Edge, Node, Plan
+
+#: Skips followed within one commit; beyond it a skip becomes an inline token of its own, to keep items small.
+MAX_SKIPS = 200
+#: Edges out of one node followed in one commit; the rest goes into `$fan` tokens of this size (HAZARDS 37).
+FAN = 100
+
+
+class Router:
+    """Resolves edges of one commit. `epoch` is the run's, part of every new token."""
+
+    def __init__(self, plan: Plan, draft: Draft, epoch: int) -> None:
+        self._plan = plan
+        self._draft = draft
+        self._epoch = epoch
+        self._skips: deque[Token] = deque()
+
+    def resolve(self, edges: dict[str, int], scope: Scope, *, ended_loop: str | None = None) -> None:
+        """Resolve out-edges (key -> 1 taken, 0 not) of a node settled in `scope`.
+
+        `ended_loop` is the node's own loop when that has just ended. Where more than FAN edges are taken, all edges go
+        on through `$fan` tokens of FAN edges each.
+        """
+        if sum(edges.values()) > FAN:
+            self._fan(edges, scope, ended_loop)
+        else:
+            self.resolve_part(edges, scope, ended_loop)
+
+    def resolve_part(self, edges: dict[str, int], scope: Scope, ended_loop: str | None = None) -> None:
+        """Resolve these edges in this very commit, however many."""
+        for key, how in edges.items():
+            self._edge(self._plan.edges[key], how, scope, ended_loop)
+        self._drain()
+
+    def follow_skip(self, token: Token) -> None:
+        """Follow what the skip of `token` skips; the token itself is settled by this commit."""
+        self._record_skip(token)
+        self._drain()
+
+    def end_loop(self, loop: str, scope: Scope) -> None:
+        """The loop is over: failure edges that left its body in no iteration are not taken, for good."""
+        node = self._plan.nodes[loop]
+        outer = scope[: len(node.loops)]
+        for key in self._plan.leaving.get(loop, ()):
+            edge = self._plan.edges[key]
+            self._arrive(edge, 0, self._target_scope(node, self._plan.nodes[edge.target], outer))
+
+    def _fan(self, edges: dict[str, int], scope: Scope, ended_loop: str | None) -> None:
+        keys = list(edges)
+        for start in range(0, len(keys), FAN):
+            part = {key: edges[key] for key in keys[start : start + FAN]}
+            source = self._plan.edges[keys[0]].source
+            token = Token(f"$fan:{source}:{start}", scope, None, self._epoch)
+            self._draft.emits.append(Emit(token, "i", {"edges": part, "ended": ended_loop}))
+
+    def _edge(self, edge: Edge, how: int, scope: Scope, ended_loop: str | None) -> None:
+        source, target = self._plan.nodes[edge.source], self._plan.nodes[edge.target]
+        left = [loop for loop in source.loops if loop not in target.loops and loop != ended_loop]
+        if left and how == 0 and edge.on == "failure":
+            return  # may still be taken in a later iteration: end_loop resolves it
+        where = self._target_scope(source, target, scope)
+        if target.counted:
+            self._arrive(edge, how, where)
+        elif how:
+            self.start(target.id, where)
+        else:
+            self._skips.append(Token(target.id, where, None, self._epoch, 0))
+
+    def start(self, node_id: str, scope: Scope) -> None:
+        """Create the token of a node's first attempt in `scope`, whatever its join."""
+        self._draft.emits.append(self._first(self._plan.nodes[node_id], scope))
+
+    def _first(self, node: Node, scope: Scope) -> Emit:
+        """A timer's due time comes from its config, resolved by an inline `$arm` token first."""
+        name = f"$arm:{node.id}" if node.type in TIMER_TYPES else node.id
+        return Emit(Token(name, scope, None, self._epoch), "t" if node.type in TASK_TYPES else "i")
+
+    def _arrive(self, edge: Edge, how: int, scope: Scope) -> None:
+        target = self._plan.nodes[edge.target]
+        skip = Emit(Token(target.id, scope, None, self._epoch, 0), "i", {"skip": 1})
+        losers = target.join.losers if target.join.cancel_losers else ()
+        code = 2 if edge.kind == "veto" and how else how
+        fire = self._first(target, scope)
+        need, total = target.join.need, len(target.in_edges)
+        instance = Token(target.id, scope).instance
+        self._draft.arrivals.append(Arrival(instance, edge.key, code, need, total, fire, skip, losers))
+
+    def _target_scope(self, source: Node, target: Node, scope: Scope) -> Scope:
+        """Common loops keep their iteration, loops entered start at 1, loops left are dropped."""
+        common = 0
+        for mine, other in zip(source.loops, target.loops, strict=False):
+            if mine != other:
+                break
+            common += 1
+        return scope[:common] + tuple((loop, 1) for loop in target.loops[common:])
+
+    def _drain(self) -> None:
+        while self._skips:
+            token = self._skips.popleft()
+            if len(self._draft.skips) >= MAX_SKIPS:
+                self._draft.emits.append(Emit(token, "i", {"skip": 1}))
+                continue
+            self._draft.skips.append(token)
+            self._record_skip(token)
+
+    def _record_skip(self, token: Token) -> None:
+        node = self._plan.nodes[token.node]
+        self._draft.values.append((token, {"s": "SKIPPED", "i": token.iteration, "a": 0}))
+        self._draft.events.append(Event("node_skipped", token))
+        ended = node.id if node.loop else None
+        for key in node.out_edges:
+            self._edge(self._plan.edges[key], 0, token.scope, ended)
+        if ended:
+            self.end_loop(ended, token.scope)
+
+
+def loop_back_scope(plan: Plan, token: Token) -> Scope:
+    """The scope of `loop_back_to` in the next iteration of the loop on the token's node."""
+    loop_node = plan.nodes[token.node]
+    assert loop_node.loop is not None
+    depth = len(loop_node.loops)
+    back = plan.nodes[loop_node.loop.back_to]
+    here = (*token.scope[: depth - 1], (token.node, token.iteration + 1))
+    return here + tuple((loop, 1) for loop in back.loops[depth:])

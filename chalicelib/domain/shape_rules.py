@@ -1,0 +1,156 @@
+"""Turns what the pydantic models refuse into problems at JSON Pointers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from chalicelib.domain import schema
+from chalicelib.domain.node_config import ADAPTERS, CONFIGS
+from chalicelib.domain.node_types import AVAILABLE_TYPES, LATER_TYPES
+from chalicelib.domain.problem_list import ProblemList, pointer, shorten
+
+Json = Any
+Loc = tuple[int | str, ...]
+
+#: The model that an unknown key was looked for in, by the last named key above it.
+_OWNERS: dict[str, type[BaseModel]] = {
+    "": schema.WorkflowPart,
+    "nodes": schema.NodePart,
+    "edges": schema.EdgePart,
+    "join": schema.JoinPart,
+    "branch": schema.BranchPart,
+    "rules": schema.RulePart,
+    "loop": schema.LoopPart,
+    "retry": schema.RetryPart,
+    "limits": schema.LimitsPart,
+}
+_CUSTOM = frozenset({"bad_id", "bad_name", "bad_value", "wrong_type"})
+_VALUE_ERRORS = frozenset({"literal_error", "too_short", "too_long", "string_too_short", "string_too_long"})
+
+
+class _Head(schema.WorkflowPart):
+    """The document but for its nodes and edges, which are checked one by one so that errors stay bounded."""
+
+    nodes: Annotated[list[Any], Field(min_length=1)]
+    edges: list[Any] | None = None
+
+
+_HEAD = TypeAdapter(_Head)
+_NODE = TypeAdapter(schema.NodePart)
+_EDGE = TypeAdapter(schema.EdgePart)
+
+
+def check_shape(document: dict[str, Json], problems: ProblemList) -> None:
+    """Add a problem for every key, type and value that the models refuse, in the document and in each config."""
+    _validate(_HEAD, document, document, (), problems)
+    for index, node in enumerate(_items(document, "nodes")):
+        if problems.overfull:
+            return
+        _validate(_NODE, node, document, ("nodes", index), problems)
+        if isinstance(node, dict) and isinstance(node.get("type"), str):
+            _check_node(document, index, node, problems)
+    for index, edge in enumerate(_items(document, "edges")):
+        if problems.overfull:
+            return
+        _validate(_EDGE, edge, document, ("edges", index), problems)
+
+
+def _items(document: dict[str, Json], key: str) -> list[Json]:
+    items = document.get(key)
+    return items if isinstance(items, list) else []
+
+
+def _check_node(document: Json, index: int, node: dict[str, Json], problems: ProblemList) -> None:
+    kind = node["type"]
+    if kind in LATER_TYPES:
+        text = f'Nodes of type "{kind}" are not available yet; available are {_listed(AVAILABLE_TYPES)}.'
+        problems.add("type_not_available", pointer("nodes", index, "type"), text)
+    elif kind not in AVAILABLE_TYPES:
+        text = f'"{shorten(kind)}" is not a node type; use one of {_listed(AVAILABLE_TYPES)}.'
+        problems.add("unknown_type", pointer("nodes", index, "type"), text)
+    else:
+        config = node.get("config")
+        if config is None:
+            config = {}
+        if isinstance(config, dict) and not (kind == "transform" and "pipeline" in config):
+            _validate(ADAPTERS[kind], config, document, ("nodes", index, "config"), problems, CONFIGS[kind])
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _validate(
+    adapter: TypeAdapter[Any],
+    value: Json,
+    document: Json,
+    base: Loc,
+    problems: ProblemList,
+    owner: type[BaseModel] | None = None,
+) -> None:
+    try:
+        adapter.validate_python(value)
+    except ValidationError as refused:
+        seen: set[str] = set()
+        for error in refused.errors(include_url=False, include_input=False):
+            loc = base + error["loc"]
+            code = _code(error["type"])
+            path = pointer(*_locate(document, loc, missing=code == "missing_key"))
+            if path not in seen:
+                seen.add(path)
+                problems.add(code, path, _message(code, error["msg"], loc, owner))
+
+
+def _locate(document: Json, loc: Loc, *, missing: bool) -> Loc:
+    """The part of a pydantic location that exists in the document: union tags and marks of keys are left out."""
+    found: list[int | str] = []
+    here = document
+    for step in loc:
+        if _holds(here, step):
+            here = here[step]
+        elif missing and isinstance(here, dict) and isinstance(step, str) and not step.startswith("<"):
+            found.append(step)
+            break
+        else:
+            continue
+        found.append(step)
+    return tuple(found)
+
+
+def _holds(value: Json, step: int | str) -> bool:
+    if isinstance(value, dict):
+        return isinstance(step, str) and step in value
+    return isinstance(value, list) and isinstance(step, int) and 0 <= step < len(value)
+
+
+def _code(kind: str) -> str:
+    if kind in _CUSTOM:
+        return kind
+    if kind == "extra_forbidden":
+        return "unknown_key"
+    if kind == "missing":
+        return "missing_key"
+    if kind in _VALUE_ERRORS or kind.startswith(("greater_than", "less_than")):
+        return "bad_value"
+    return "wrong_type"
+
+
+def _message(code: str, text: str, loc: Loc, owner: type[BaseModel] | None) -> str:
+    key = shorten(loc[-1]) if loc else "the document"
+    if code == "missing_key":
+        return f'"{key}" is missing here; add it.'
+    if code != "unknown_key":
+        return f"{text.removeprefix('Value error, ')} (at {key}); correct it."
+    known = [field.alias or name for name, field in (owner or _owner(loc)).model_fields.items()]
+    near = difflib.get_close_matches(key, known, 1)
+    hint = f'did you mean "{near[0]}"?' if near else f"known here: {', '.join(known) or 'none'}."
+    return f'"{key}" is not a known key; rename or remove it: {hint}'
+
+
+def _owner(loc: Loc) -> type[BaseModel]:
+    names = [str(step) for step in loc[:-1] if isinstance(step, str) and not step.startswith("<")]
+    return _OWNERS.get(names[-1] if names else "", schema.WorkflowPart)

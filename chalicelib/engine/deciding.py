@@ -1,0 +1,191 @@
+"""Which Draft settles a piece of Work: the bridge from loaded values to the pure decisions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from chalicelib.domain.commit import Draft
+from chalicelib.domain.decide import settle
+from chalicelib.domain.errors import EvaluationError, TemplateError
+from chalicelib.domain.failing import fail
+from chalicelib.domain.ids import END, START, Token
+from chalicelib.domain.ir import Node, Plan
+from chalicelib.domain.lifecycle import (
+    arm_draft,
+    end_draft,
+    fan_draft,
+    finish_node_draft,
+    retry_draft,
+    skip_draft,
+    start_draft,
+)
+from chalicelib.domain.outcome import Moment, Outcome
+from chalicelib.domain.templates import render
+from chalicelib.engine.needs import Needs
+from chalicelib.engine.signals import Work
+
+Json = Any
+#: Node types that only pass on what reached them.
+PASSING = frozenset({"pass", "branch", "loop"})
+#: Node types whose config is resolved by the coordinator when they run.
+CONFIGURED = frozenset({"transform", "fail", "succeed", "wait"})
+
+
+def needs_of(work: Work, plan: Plan) -> Needs:
+    """What deciding this work reads."""
+    token = work.token
+    if token.node == END:
+        return _end_needs(plan, token)
+    needs = Needs(plan, token)
+    if work.kind in ("wake", "inline") and work.data is None:
+        needs.tokens = (token.text,)
+    node = plan.nodes.get(token.node.removeprefix("$arm:"))
+    if node is None or token.attempt == 0:
+        return needs
+    if token.node.startswith("$arm:"):
+        needs.token = Token(node.id, token.scope)
+        needs.add_template(node.config)
+        return needs
+    needs.names |= set(node.decide_names)
+    needs.nodes |= set(node.decide_nodes)
+    if node.type in PASSING:
+        needs.reached = True
+    elif node.type in CONFIGURED and node.type != "wait":
+        needs.add_template(node.config)
+    return needs
+
+
+def _end_needs(plan: Plan, token: Token) -> Needs:
+    needs = Needs(plan, token, meta=("error", "result"))
+    if plan.output is not None:
+        needs.names, needs.nodes = set(plan.output.names), set(plan.output.nodes)
+    else:
+        needs.nodes = set(plan.terminals)
+    return needs
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """A work with all that its decision reads, loaded."""
+
+    work: Work
+    plan: Plan
+    values: dict[str, Json]
+    #: Meta fields asked for by Needs.meta.
+    meta: dict[str, str | None]
+    now_ms: int
+    chance: float
+
+    def moment(self) -> Moment:
+        """What the pure decision may depend on."""
+        return Moment(self.now_ms, self.chance, self.work.token.epoch, self.values)
+
+
+def decide(s: Situation) -> Draft:
+    """The Draft that settles the work's token."""
+    token, plan = s.work.token, s.plan
+    if token.node.startswith("$"):
+        return _decide_internal(s)
+    if token.attempt == 0:
+        return skip_draft(plan, token, s.moment())
+    node = plan.nodes[token.node]
+    if s.work.kind == "wake":
+        return settle(plan, token, Outcome(output={}), s.moment())
+    if s.work.kind == "signal":
+        return settle(plan, token, s.work.outcome, s.moment())
+    return _decide_inline(s, node)
+
+
+def _decide_internal(s: Situation) -> Draft:
+    token, plan = s.work.token, s.plan
+    kind = token.node.split(":", 1)[0]
+    if kind == START:
+        return start_draft(plan, token, s.moment())
+    if kind == END:
+        return _end(s)
+    if kind == "$fan":
+        return fan_draft(plan, token, s.work.data or {}, s.moment())
+    if kind == "$retry":
+        return retry_draft(plan, token)
+    return _arm(s)
+
+
+def _decide_inline(s: Situation, node: Node) -> Draft:
+    token = s.work.token
+    if s.work.outcome.error is not None:
+        return settle(s.plan, token, s.work.outcome, s.moment())
+    if node.type in PASSING:
+        return settle(s.plan, token, Outcome(output=s.values.get("output")), s.moment())
+    try:
+        config = render(node.config, s.values, "/config")
+    except TemplateError as error:
+        return settle(s.plan, token, Outcome(error=template_error(error)), s.moment())
+    if node.type == "transform":
+        return settle(s.plan, token, Outcome(output=config["value"]), s.moment())
+    if node.type == "fail":
+        return finish_node_draft(token, Outcome(error=_fail_error(config.get("error"))), failed=True)
+    return finish_node_draft(token, Outcome(output=config.get("output")), failed=False)
+
+
+def _fail_error(raw: Json) -> dict[str, Json]:
+    """A `fail` node's error: a message, or an object with type and message."""
+    given = raw if isinstance(raw, dict) else {"message": raw if isinstance(raw, str) else json.dumps(raw)}
+    if raw is None:
+        given = {"message": "The workflow ended in a fail node."}
+    return {"type": str(given.get("type", "Failed")), "message": str(given.get("message", "")), "retryable": False}
+
+
+def template_error(error: TemplateError) -> dict[str, Json]:
+    """The node error of a config template that failed (SPEC 4)."""
+    return {"type": "TemplateError", "message": error.detail, "retryable": False}
+
+
+def _arm(s: Situation) -> Draft:
+    """Resolve when a timer is due, or fail its node."""
+    token = s.work.token
+    node = s.plan.nodes[token.node.removeprefix("$arm:")]
+    try:
+        config = render(node.config, s.values, "/config")
+        return arm_draft(token, _due(config, s.now_ms))
+    except (TemplateError, ValueError, TypeError, OverflowError) as error:
+        failed = Outcome(error={"type": "TemplateError", "message": f"/config: {error}", "retryable": False})
+        draft = fail(s.plan, node, Token(node.id, token.scope, token.index, token.epoch), failed, s.moment())
+        draft.settle = token
+        return draft
+
+
+def _due(config: dict[str, Json], now_ms: int) -> int:
+    if "seconds" in config:
+        seconds = config["seconds"]
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_WAIT_S:
+            raise ValueError(f"seconds is {seconds!r}; it must be a number from 0 to {MAX_WAIT_S}.")
+        return now_ms + round(seconds * 1000)
+    moment = datetime.fromisoformat(config["until"])
+    if moment.tzinfo is None:
+        raise ValueError(f"until {config['until']!r} has no time zone; write RFC 3339, such as 2030-01-01T00:00:00Z.")
+    return max(now_ms, round(moment.timestamp() * 1000))
+
+
+#: A year: the longest wait.
+MAX_WAIT_S = 366 * 24 * 3600
+
+
+def _end(s: Situation) -> Draft:
+    """The run's end: its error, a `succeed` node's result, its output template, or its terminals' outputs."""
+    token, plan = s.work.token, s.plan
+    error, result = s.meta.get("error"), s.meta.get("result")
+    if error:
+        return end_draft(token, s.now_ms, None, json.loads(error))
+    if result:
+        return end_draft(token, s.now_ms, json.loads(result), None)
+    if plan.output is None:
+        ctx = s.values["ctx"]
+        outputs = {name: ctx[name]["output"] for name in plan.terminals if ctx[name]["status"] == "COMPLETED"}
+        return end_draft(token, s.now_ms, outputs, None)
+    try:
+        return end_draft(token, s.now_ms, render(plan.output, s.values, "/output"), None)
+    except (TemplateError, EvaluationError) as failure:
+        return end_draft(token, s.now_ms, None, {"type": "TemplateError", "message": failure.detail})

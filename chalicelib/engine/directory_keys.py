@@ -1,0 +1,88 @@
+"""Keys of the directory's records: the runs list, the workflow catalog, idempotency keys, artifact grants."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from datetime import UTC, datetime
+
+Key = tuple[str, str]
+
+#: Partitions of one tenant's runs of one day: a partition takes about 1,000 writes/s (HAZARDS 41).
+RUN_SHARDS = 4
+#: Digits of a time in milliseconds; fixed, so that texts sort as numbers do.
+TIME_DIGITS = 15
+#: A sort key of this text is after every name.
+AFTER = "~"
+
+
+def day_of(ms: int) -> str:
+    """The UTC day of a time in milliseconds, as `YYYYMMDD`."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y%m%d")
+
+
+def run_position(created_ms: int, run_id: str) -> str:
+    """Where a run stands among all runs of its tenant: sorts by time, then by id."""
+    return f"{created_ms:0{TIME_DIGITS}d}#{run_id}"
+
+
+def run_list_key(tenant: str, created_ms: int, run_id: str) -> Key:
+    """A run's entry in the runs list."""
+    shard = zlib.crc32(run_id.encode()) % RUN_SHARDS
+    return run_partition(tenant, day_of(created_ms), shard), run_position(created_ms, run_id)
+
+
+def run_partition(tenant: str, day: str, shard: int) -> str:
+    """One partition of the runs that a tenant started on a day."""
+    return f"runs#{tenant}#{day}#{shard}"
+
+
+def run_days(tenant: str) -> str:
+    """The partition whose sort keys are the days on which the tenant started runs."""
+    return f"rundays#{tenant}"
+
+
+def run_head_key(run_id: str) -> Key:
+    """What is known of a run whatever its state: whose it is, and where its list entry is."""
+    return f"head#{run_id}", "head"
+
+
+def workflows(tenant: str) -> str:
+    """The partition of a tenant's workflows: one record per name, with its latest version."""
+    return f"workflows#{tenant}"
+
+
+def workflow(tenant: str, name: str) -> str:
+    """The partition of one workflow: versions, versions by content, tags."""
+    return f"workflow#{tenant}#{name}"
+
+
+def version_key(tenant: str, name: str, version: int) -> Key:
+    """One version of a workflow, by number."""
+    return workflow(tenant, name), f"v#{version:08d}"
+
+
+def content_key(tenant: str, name: str, plan_hash: str) -> Key:
+    """The version that holds this content."""
+    return workflow(tenant, name), f"h#{plan_hash}"
+
+
+def tag_key(tenant: str, name: str, tag: str) -> Key:
+    """Where a tag points now."""
+    return workflow(tenant, name), f"t#{tag}"
+
+
+def tag_move_key(tenant: str, name: str, tag: str, number: int) -> Key:
+    """One move of a tag; `number` counts from 1."""
+    return workflow(tenant, name), f"m#{tag}#{number:08d}"
+
+
+def idempotency_key(scope: str, method: str, path: str, key: str) -> Key:
+    """What a POST under an Idempotency-Key was answered. `scope` is the tenant, or the run of a callback."""
+    digest = hashlib.sha256(f"{method} {path}\0{key}".encode()).hexdigest()
+    return f"idem#{scope}", digest
+
+
+def artifact_key(tenant: str, sha256: str) -> Key:
+    """Says that the tenant may read the artifact."""
+    return f"artifacts#{tenant}", sha256

@@ -1,0 +1,158 @@
+"""What a step must do once its commits stand: journal them, send messages, note what was sent. In this order."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from chalicelib.domain.commit import compact
+from chalicelib.domain.errors import Unavailable
+from chalicelib.domain.ids import Job, Token, job_id, parse_token
+from chalicelib.domain.journal import Item, parse_item
+from chalicelib.engine.flush import Written, write_items
+from chalicelib.engine.ports import CommitAnswer, Outgoing
+from chalicelib.engine.services import Services
+from chalicelib.engine.signals import Work, continue_text, wake_text
+
+Json = Any
+log = logging.getLogger("graft.step")
+#: The longest delay SQS takes; a longer wait is scheduled to its last minutes and finished by a delay (HAZARDS 42).
+SQS_DELAY_MS = 900_000
+LAST_MINUTES_MS = 600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A commit that stands, and the tokens it created."""
+
+    #: The job whose settlement it was: gives run, generation, revision and graph.
+    job: Job
+    item: Item
+    origin: int
+
+    def tokens(self) -> Iterator[tuple[Token, str, dict[str, Json]]]:
+        """(token, kind, data) of every token created."""
+        for text, _, kind, data, _ in self.item.opened():
+            yield parse_token(text), kind, json.loads(data) if data else {}
+
+    def job_of(self, token: Token) -> Job:
+        """The job of one of them."""
+        job = self.job
+        return Job(job.run_id, token.text, self.item.no, self.item.id, job.gen, job.rev, job.graph)
+
+    def known(self, reader: Token) -> dict[str, str]:
+        """Stored outcomes written by this commit, by node, where the reader's scope reads exactly these."""
+        out: dict[str, str] = {}
+        for key, record in self.item.body.get("val", []):
+            token = parse_token(f"{key}.0")
+            if token.scope == reader.scope[: len(token.scope)]:
+                out[token.node] = f"{self.item.no}|{record}"
+        return out
+
+
+@dataclass(slots=True)
+class RunWrites:
+    """Journal items of one run that this step committed or found unwritten."""
+
+    texts: dict[int, str] = field(default_factory=dict)
+    lease: bool = False
+    mark: int = 0
+    #: True if other steps may be at this run, or nothing more will come: the mark is moved at once.
+    settle_mark: bool = False
+    origins: set[int] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Effects:
+    """Collected while the step goes; performed once, at its end."""
+
+    runs: dict[str, RunWrites] = field(default_factory=dict)
+    tasks: list[tuple[Opened, Token]] = field(default_factory=list)
+    #: (message, position of the signal it comes from, run id, token text or "").
+    outgoing: list[tuple[Outgoing, int, str, str]] = field(default_factory=list)
+    schedules: list[tuple[str, int, Outgoing]] = field(default_factory=list)
+    refused: list[Outgoing] = field(default_factory=list)
+    continues: list[Work] = field(default_factory=list)
+
+    def committed(self, opened: Opened, text: str, answer: CommitAnswer) -> None:
+        """A commit stands: its item is to be journaled."""
+        writes = self.runs.setdefault(opened.job.run_id, RunWrites(mark=answer.mark, lease=answer.lease))
+        writes.texts[opened.item.no] = text
+        writes.origins.add(opened.origin)
+        created = sum(1 for _ in opened.item.opened())
+        writes.settle_mark = writes.settle_mark or answer.out > created or answer.out == 0
+
+    def unjournaled(self, run_id: str, text: str, origin: int) -> None:
+        """An item that an earlier, dead step may have left unwritten."""
+        writes = self.runs.setdefault(run_id, RunWrites())
+        writes.texts[parse_item(text).no] = text
+        writes.origins.add(origin)
+        writes.settle_mark = True
+
+    def task(self, opened: Opened, token: Token) -> None:
+        """A task began: its message is to be built and sent."""
+        self.tasks.append((opened, token))
+
+    def send(self, message: Outgoing, origin: int, job: Job) -> None:
+        """A message to send once everything is journaled."""
+        self.outgoing.append((message, origin, job.run_id, job.token))
+
+    def wake(self, services: Services, job: Job, due_ms: int, origin: int = -1) -> None:
+        """Wake this timer at `due_ms`: by a delayed message, or a one-time schedule first if that is far off."""
+        left = due_ms - services.clock.now_ms()
+        text = wake_text(job_id(job, services.secret))
+        if left <= SQS_DELAY_MS:
+            delay = max(0, -(-left // 1000))
+            self.send(Outgoing("completion-signals", text, delay), origin, job)
+            return
+        name = f"{job.run_id}-{job.no}-{job.commit}"
+        self.schedules.append((name, due_ms - LAST_MINUTES_MS, Outgoing("completion-signals", text)))
+
+    def go_on(self, work: Work) -> None:
+        """Another step goes on with this inline work."""
+        self.continues.append(work)
+
+    def refuse(self, text: str, reason: str) -> None:
+        """A message that can never be processed: to the dead letters, with its reason (SPEC 6.5)."""
+        log.warning("a message was refused", extra={"reason": reason})
+        self.refused.append(Outgoing("completion-signals-dlq", compact({"reason": reason, "message": text[:65536]})))
+
+    def perform(self, services: Services, owner: str, failed: set[int]) -> None:
+        """Journal, then send, then note. Positions whose effects could not be done are added to `failed`."""
+        written = self._journal(services, owner, failed)
+        self._send(services, failed)
+        acks = [(run, w.no, w.id, self._sent(run)) for run, w in written.items() if self.runs[run].settle_mark]
+        if acks:
+            try:
+                services.store.acknowledge(acks)
+            except Unavailable:
+                log.warning("the journaled mark was not moved; the next step of these runs moves it")
+
+    def _sent(self, run_id: str) -> list[str]:
+        return [token for _, _, run, token in self.outgoing if run == run_id and token]
+
+    def _journal(self, services: Services, owner: str, failed: set[int]) -> dict[str, Written]:
+        """Write all items. Runs that could not be written keep their messages back, and their signals fail."""
+        written, lost = write_items(services, owner, {run: w for run, w in self.runs.items() if w.texts})
+        for run_id in lost:
+            failed |= self.runs[run_id].origins
+        self.outgoing = [entry for entry in self.outgoing if entry[2] not in lost]
+        self.continues = [work for work in self.continues if work.job.run_id not in lost]
+        return written
+
+    def _send(self, services: Services, failed: set[int]) -> None:
+        jobs = [job_id(work.job, services.secret) for work in self.continues]
+        onward = [Outgoing("completion-signals", continue_text([job])) for job in jobs]
+        messages = [entry[0] for entry in self.outgoing] + onward + self.refused
+        try:
+            services.queues.send(messages)
+            for name, at_ms, message in self.schedules:
+                services.schedules.once(name, at_ms, message)
+        except Unavailable:
+            log.warning("messages could not be sent; their signals are delivered again")
+            for writes in self.runs.values():
+                failed |= writes.origins
+            failed |= {origin for _, origin, _, _ in self.outgoing if origin >= 0}

@@ -1,0 +1,83 @@
+"""The resolved config of an execution, computed again from a run's hashes as of the commit that began it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chalicelib.domain.errors import TemplateError
+from chalicelib.domain.ids import Token
+from chalicelib.domain.ir import Plan
+from chalicelib.engine.dispatch import resolved
+from chalicelib.engine.needs import RUN_META, Needs, run_info, values
+from chalicelib.engine.ports import ReadAnswer, ReadCall, RunState
+
+Json = Any
+
+
+def execution_input(run_id: str, state: RunState, plan: Plan, token: Token) -> Json:
+    """What the node's config came to; None where its templates fail. Artifacts in it stay references, secrets names."""
+    node = plan.nodes[token.node]
+    if not node.config.slots:
+        return node.config.value
+    needs = Needs(plan, token)
+    needs.add_template(node.config)
+    began = state["dis"].get(token.text)
+    as_of = int(began.split("|", 1)[0]) if began else 0
+    answer = _read(state, needs.call(run_id, as_of))
+    meta = state["meta"]
+    info = run_info(answer, as_reference)
+    try:
+        loaded = values(needs, answer, info, int(meta.get("rev") or 0), run_id, as_reference, as_of, {})
+        return resolved(node, loaded)
+    except TemplateError:
+        return None
+
+
+def as_reference(ref: str) -> Json:
+    """A value that is stored as an artifact, as the API shows it."""
+    return {"$artifact": ref}
+
+
+def _read(state: RunState, call: ReadCall) -> ReadAnswer:
+    """What the store's read script answers, from a copy of the hashes."""
+    nodes: dict[str, str | None] = {}
+    for name, fields in call.nodes:
+        found = (_newest(state, field, call.as_of) for field in fields)
+        nodes[name] = next((record for record in found if record is not None), None)
+    variables = {name: _variable(state["vars"], name, call.as_of) for name in call.vars}
+    edges = {field: state["ed"].get(field) for field in call.edges}
+    meta = {field: state["meta"].get(field) for field in (*RUN_META, *call.meta)}
+    return ReadAnswer(True, nodes, variables, edges, meta, {})
+
+
+def _variable(variables: dict[str, str], name: str, as_of: int) -> str | None:
+    record = variables.get(name)
+    while record is not None and int(record.split("|", 1)[0]) > as_of:
+        before = record.split("|", 2)[1]
+        record = variables.get(f"{name}#{before}") if before else None
+    return record
+
+
+def _newest(state: RunState, field: str, as_of: int) -> str | None:
+    """The newest outcome below a pointer field as of a commit: later iterations first, then earlier epochs."""
+    pointer = state["last"].get(field)
+    if pointer is None:
+        return None
+    key = pointer.split("|", 1)[1]
+    record = _known(state, key, as_of)
+    if record is not None:
+        return record
+    instance, _, epoch = key.rpartition("#")
+    if instance == field:
+        earlier = (_known(state, f"{instance}#{number}", as_of) for number in range(int(epoch) - 1, -1, -1))
+        return next((record for record in earlier if record is not None), None)
+    glue = "" if field.endswith("@") else "/"
+    loop, _, rest = instance.removeprefix(field + glue).partition("=")
+    count = int(rest.split("/", 1)[0].split("[", 1)[0])
+    below = (_newest(state, f"{field}{glue}{loop}={number}", as_of) for number in range(count, 0, -1))
+    return next((record for record in below if record is not None), None)
+
+
+def _known(state: RunState, key: str, as_of: int) -> str | None:
+    record = state["val"].get(key)
+    return record if record is not None and int(record.split("|", 1)[0]) <= as_of else None

@@ -1,0 +1,92 @@
+"""Writes commits to the journal in their order, one writer per run at a time (HAZARDS 1-3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from chalicelib.domain.errors import Unavailable
+from chalicelib.domain.journal import compose, parse_item
+from chalicelib.engine.ports import JournalItem
+from chalicelib.engine.services import Services
+
+#: How long a step waits for another that is writing the same run, milliseconds; then it fails and is repeated.
+WAIT_MS = 5000
+#: Seconds between looks while waiting.
+LOOK_S = 0.005
+
+
+class Pending(Protocol):
+    """Items of one run to write."""
+
+    texts: dict[int, str]
+    lease: bool
+    mark: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The journal holds a run's commits up to this one."""
+
+    no: int
+    id: str
+
+
+def journal_item(run_id: str, text: str) -> JournalItem:
+    """The item as the journal port takes it."""
+    item = parse_item(text)
+    return JournalItem(run_id, item.no, item.id, item.seq, item.events, item.prev_seq, item.prev_id, text)
+
+
+def write_items(services: Services, owner: str, runs: Mapping[str, Pending]) -> tuple[dict[str, Written], set[str]]:
+    """Bring each run's items into the journal, and all before them. Returns (written, run ids that were not).
+
+    The common case, where this step holds the lease and nothing older is unwritten, is one journal call for all runs.
+    """
+    written: dict[str, Written] = {}
+    batch: dict[str, list[JournalItem]] = {}
+    for run_id, pending in runs.items():
+        items = _own_chain(run_id, pending)
+        if items is None:
+            items = _whole_tail(services, owner, run_id, max(pending.texts))
+        if items:
+            batch[run_id] = items
+        last = parse_item(pending.texts[max(pending.texts)])
+        written[run_id] = Written(last.no, last.id)
+    refused = {item.run_id for item in services.journal.append([i for items in batch.values() for i in items])}
+    for run_id in refused:
+        written.pop(run_id, None)
+    return written, refused
+
+
+def _own_chain(run_id: str, pending: Pending) -> list[JournalItem] | None:
+    """This step's items if they are all that is unwritten, and it holds the lease; else None."""
+    numbers = sorted(pending.texts)
+    if not pending.lease or numbers != list(range(pending.mark + 1, numbers[-1] + 1)):
+        return None
+    return [journal_item(run_id, pending.texts[no]) for no in numbers]
+
+
+def _whole_tail(services: Services, owner: str, run_id: str, upto: int) -> list[JournalItem]:
+    """Take the lease and return everything unwritten; [] once another step has written past `upto`."""
+    deadline = services.clock.now_ms() + WAIT_MS
+    while True:
+        mark, lease, items = services.store.unwritten(run_id, owner, services.clock.now_ms())
+        if mark >= upto:
+            return []
+        if lease:
+            return [journal_item(run_id, compose(head, body)) for head, body in items]
+        if services.clock.now_ms() >= deadline:
+            raise Unavailable(f"The journal of run {run_id} is being written by another step for too long.")
+        services.pause(LOOK_S)
+
+
+def flush_run(services: Services, run_id: str) -> None:
+    """Bring all commits of a live run into the journal, so that what is shown of it is never taken back."""
+    _, lease, items = services.store.unwritten(run_id, f"read-{services.ids.new()}", services.clock.now_ms())
+    if not lease or not items:
+        return
+    chain = [journal_item(run_id, compose(head, body)) for head, body in items]
+    if not services.journal.append(chain):
+        services.store.acknowledge([(run_id, chain[-1].no, chain[-1].id, ())])

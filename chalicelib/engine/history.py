@@ -1,0 +1,38 @@
+"""A run's state from its journal alone: for runs whose keys are gone, and for rebuilding those that were lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from chalicelib.domain.fold import State, apply, fold
+from chalicelib.domain.journal import Item, parse_item
+from chalicelib.engine.ports import JournalItem
+from chalicelib.engine.services import Services
+
+#: Items of one journal read.
+PAGE = 500
+
+
+def read_items(services: Services, run_id: str) -> Iterator[JournalItem]:
+    """All journal items of a run, in order."""
+    after = 0
+    last: tuple[int, int] = (0, 0)
+    while True:
+        page = [i for i in services.journal.read(run_id, after, PAGE) if (i.seq, i.no) > last]
+        if not page:
+            return
+        yield from page
+        last = (page[-1].seq, page[-1].no)
+        after = page[-1].seq + page[-1].events - 1
+
+
+def load_state(services: Services, run_id: str) -> State:
+    """Fold the journal. An unknown run gives a state with empty meta."""
+    state = fold(())
+    for item in read_items(services, run_id):
+        apply(state, _parsed(item))
+    return state
+
+
+def _parsed(item: JournalItem) -> Item:
+    return parse_item(item.text)

@@ -1,0 +1,174 @@
+"""Loads what a round of works reads, in one round trip, and turns started tasks into messages."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from chalicelib.domain.commit import Draft, compact
+from chalicelib.domain.errors import BadSignal, GraftError, NotFound, TemplateError
+from chalicelib.domain.ids import Token
+from chalicelib.domain.ir import Plan
+from chalicelib.domain.outcome import Outcome
+from chalicelib.engine.deciding import Situation, decide, needs_of, template_error
+from chalicelib.engine.dispatch import task_message
+from chalicelib.engine.effects import Effects, Opened
+from chalicelib.engine.needs import NOW, Needs, RunInfo, run_info, values
+from chalicelib.engine.ports import Outgoing, ReadAnswer
+from chalicelib.engine.repeats import recover
+from chalicelib.engine.services import Services
+from chalicelib.engine.signals import INLINE_BYTES, Work
+
+Json = Any
+#: A task that began, and its message.
+Sent = tuple[Opened, Token, Outgoing]
+#: Runs whose input is kept in memory, and the largest input kept (bytes).
+RUNS_KEPT = 10_000
+INPUT_KEPT = 16 * 1024
+
+
+class Loader:
+    """Reads for decisions and for messages. Keeps what cannot change: plans, and small run inputs."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._runs: OrderedDict[str, RunInfo] = OrderedDict()
+        self._situations: dict[int, Situation] = {}
+
+    def prepare(self, works: Sequence[Work], effects: Effects, failed: set[int]) -> list[Work]:
+        """Load all that deciding these works reads. Returns those that can be decided now."""
+        self._situations.clear()
+        wanted: list[tuple[Work, Needs]] = []
+        for work in works:
+            try:
+                self._bound(work)
+                wanted.append((work, needs_of(work, self._services.plans.load(work.job.graph))))
+            except BadSignal as error:
+                effects.refuse(work.job.token, error.detail)
+            except GraftError:
+                failed.add(work.origin)
+        answers = self._read([(work.job.run_id, _as_of(work), needs) for work, needs in wanted])
+        ready: list[Work] = []
+        for (work, needs), answer in zip(wanted, answers, strict=True):
+            if answer is not None and not answer.found:
+                ready += recover(self._services, work, failed)
+            elif self._due(work, answer, effects):
+                self._situate(work, needs, answer)
+                ready.append(work)
+        return [work for work in ready if id(work) in self._situations]
+
+    def decide(self, work: Work) -> Draft:
+        """The Draft of a prepared work."""
+        return decide(self._situations[id(work)])
+
+    def _bound(self, work: Work) -> None:
+        """Results past the inline size become artifacts; a reference must name one that exists."""
+        outcome = work.outcome
+        if work.kind != "signal" or outcome.error is not None:
+            return
+        if outcome.ref is not None:
+            if not self._services.artifacts.exists(outcome.ref):
+                error = {"type": "Undeliverable", "message": f"{outcome.ref} is not stored.", "retryable": False}
+                work.outcome = Outcome(error=error, job=outcome.job)
+            return
+        text = compact(outcome.output)
+        if len(text) > INLINE_BYTES:
+            ref = self._services.artifacts.put(text.encode())
+            work.outcome = Outcome(outcome.output, ref, None, outcome.job, outcome.metadata)
+
+    def _read(self, wanted: Sequence[tuple[str, int, Needs]]) -> list[ReadAnswer | None]:
+        """One answer per need, None where nothing had to be read; one round trip for all."""
+        calls = {
+            i: needs.call(run_id, as_of)
+            for i, (run_id, as_of, needs) in enumerate(wanted)
+            if not needs.empty(has_run=run_id in self._runs)
+        }
+        found = self._services.store.read(list(calls.values())) if calls else []
+        answers: list[ReadAnswer | None] = [None] * len(wanted)
+        for i, answer in zip(calls, found, strict=True):
+            answers[i] = answer
+        return answers
+
+    def _due(self, work: Work, answer: ReadAnswer | None, effects: Effects) -> bool:
+        """Fill in the token's record where it was read; a wake-up that came early is put off."""
+        if work.data is None and work.kind in ("wake", "inline") and answer is not None:
+            record = answer.tokens.get(work.token.text)
+            work.data = json.loads(record.split("|", 5)[5] or "{}") if record else {}
+        due = (work.data or {}).get("due", 0)
+        if work.kind == "wake" and due > self._services.clock.now_ms():
+            effects.wake(self._services, work.job, due)
+            return False
+        return True
+
+    def _situate(self, work: Work, needs: Needs, answer: ReadAnswer | None) -> None:
+        job, plan = work.job, needs.plan
+        loaded = self._values(needs, answer, job.run_id, job.rev, _as_of(work), {})
+        if work.outcome.ref is not None and work.outcome.output is None and "output" in needs.names:
+            work.outcome = Outcome(self.fetch(work.outcome.ref), work.outcome.ref, None, work.outcome.job)
+        now, chance = self._services.clock.now_ms(), self._services.ids.uniform()
+        meta = answer.meta if answer else {}
+        self._situations[id(work)] = Situation(work, plan, loaded, meta, now, chance)
+
+    def _values(
+        self, needs: Needs, answer: ReadAnswer | None, run_id: str, rev: int, as_of: int, known: dict[str, str]
+    ) -> dict[str, Json]:
+        info = self._runs.get(run_id)
+        if info is None and answer is not None:
+            info = run_info(answer, self.fetch)
+            if info.started_at is not None and len(answer.meta.get("input") or "") <= INPUT_KEPT:
+                self._runs[run_id] = info
+                while len(self._runs) > RUNS_KEPT:
+                    self._runs.popitem(last=False)
+        return values(needs, answer, info, rev, run_id, self.fetch, as_of, known)
+
+    def fetch(self, ref: str) -> Json:
+        """The JSON value of an artifact. Raises NotFound, Unavailable."""
+        return json.loads(self._services.artifacts.get(ref))
+
+    def messages(self, tasks: Sequence[tuple[Opened, Token]], failed: set[int]) -> tuple[list[Sent], list[Work]]:
+        """The messages of tasks that began, and the works that fail those whose config cannot be resolved."""
+        wanted: list[tuple[str, int, Needs]] = []
+        for opened, token in tasks:
+            plan = self._services.plans.load(opened.job.graph)
+            wanted.append((opened.job.run_id, opened.item.no, _config_needs(plan, token, opened)))
+        answers = self._read(wanted)
+        sent: list[Sent] = []
+        broken: list[Work] = []
+        for (opened, token), (run_id, as_of, needs), answer in zip(tasks, wanted, answers, strict=True):
+            job = opened.job_of(token)
+            try:
+                node = needs.plan.nodes[token.node]
+                loaded = self._values(needs, answer, run_id, job.rev, as_of, opened.known(token))
+                message = task_message(self._services, node, job, opened.item.body["at"], loaded)
+                sent.append((opened, token, message))
+            except TemplateError as error:
+                outcome = Outcome(error=template_error(error))
+                broken.append(Work(job, token, "signal", opened.origin, outcome, data={}, proven=False))
+            except NotFound:
+                failed.add(opened.origin)
+        return sent, broken
+
+
+def _config_needs(plan: Plan, token: Token, opened: Opened) -> Needs:
+    """What the task's config reads, less what its commit has at hand."""
+    needs = Needs(plan, token)
+    needs.add_template(plan.nodes[token.node].config)
+    known = opened.known(token)
+    if needs.wanted_nodes() and set(needs.wanted_nodes()) <= set(known) and not needs.edge_fields():
+        return _AtHand(plan, token, needs.names, needs.nodes, needs.reached)
+    return needs
+
+
+class _AtHand(Needs):
+    """Needs whose nodes are all at hand: only variables, input and run may still have to be read."""
+
+    def empty(self, *, has_run: bool) -> bool:
+        """True if nothing has to be read."""
+        return "vars" not in self.names and (has_run or not self.names & {"input", "run"})
+
+
+def _as_of(work: Work) -> int:
+    """Inline work sees the values of the commit that created it; a signal's conditions see the newest."""
+    return work.job.no if work.kind == "inline" and work.token.node != "$end" else NOW

@@ -1,0 +1,149 @@
+"""Starting a run: its first journal item decides repeats, then the store and the coordinator follow."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from chalicelib.domain.commit import body as commit_body
+from chalicelib.domain.commit import compact
+from chalicelib.domain.errors import Conflict, InvalidInput, Problem, TooLarge, Unavailable
+from chalicelib.domain.fold import creation_head, fold
+from chalicelib.domain.ids import START, Job, Token, derived_run_id, job_id
+from chalicelib.domain.ir import Plan
+from chalicelib.domain.journal import compose, parse_item
+from chalicelib.domain.lifecycle import create_draft
+from chalicelib.engine.directory_keys import run_head_key, run_list_key
+from chalicelib.engine.flush import journal_item
+from chalicelib.engine.ports import Outgoing, RunRecord
+from chalicelib.engine.services import Services
+from chalicelib.engine.signals import INLINE_BYTES, continue_text
+
+Json = Any
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """What a start needs. `workflow` is {"name", "version"}; both null for a document given inline."""
+
+    tenant: str
+    actor: str
+    plan: Plan
+    workflow: dict[str, Json]
+    input: Json = None
+    run_id: str | None = None
+    idempotency_key: str | None = None
+    timeout_ms: int | None = None
+    name: str | None = None
+
+    def digest(self) -> str:
+        """What two starts under one key must agree in."""
+        parts = [self.plan.hash, self.workflow, self.input, self.timeout_ms, self.name]
+        return hashlib.sha256(compact(parts).encode()).hexdigest()
+
+
+def start_run(services: Services, request: StartRequest) -> str:
+    """Create the run, or find the one that the same request created. Returns its id.
+
+    Raises Conflict where the id or key was used with another request, InvalidInput, TooLarge, Unavailable.
+    """
+    run_id = request.run_id or _fresh_id(services, request)
+    services.plans.save(request.plan)
+    text = _creation(services, request)
+    item = parse_item(text)
+    record = _list_record(request, run_id, item.body["at"])
+    key = run_list_key(request.tenant, item.body["at"], run_id)
+    head = {**record, "list_key": list(key)}
+    if services.journal.append(
+        [journal_item(run_id, text)],
+        records=[RunRecord(run_id, run_head_key(run_id), head), RunRecord(run_id, key, record)],
+    ):
+        text = _existing(services, request, run_id)
+    launch(services, run_id, text)
+    return run_id
+
+
+def _fresh_id(services: Services, request: StartRequest) -> str:
+    if request.idempotency_key:
+        return derived_run_id(request.tenant, request.idempotency_key)
+    return f"r{services.ids.new()}{services.ids.new()}"
+
+
+def _existing(services: Services, request: StartRequest, run_id: str) -> str:
+    """The first item of the run that is there already, if the same request made it."""
+    items = services.journal.read(run_id, 0, 1)
+    if not items:
+        raise Unavailable(f"Run {run_id} is being created by another request; send it again.")
+    meta = parse_item(items[0].text).body["meta"]
+    if meta["tenant"] != request.tenant or meta["digest"] != request.digest():
+        raise Conflict(f"Run {run_id} exists already and was started with another body. Choose another id or key.")
+    return items[0].text
+
+
+def _creation(services: Services, request: StartRequest) -> str:
+    now, commit_id, plan = services.clock.now_ms(), services.ids.new(), request.plan
+    draft = create_draft(plan)
+    draft.meta = {
+        "status": "PENDING",
+        "gen": commit_id,
+        "graph": plan.hash,
+        "rev": "0",
+        "epoch": "0",
+        "tenant": request.tenant,
+        "workflow": str(request.workflow.get("name") or ""),
+        "version": str(request.workflow.get("version") or ""),
+        "name": request.name or str(request.workflow.get("name") or ""),
+        "created_at": str(now),
+        "digest": request.digest(),
+        **_input(services, request),
+    }
+    timeout = request.timeout_ms or plan.timeout_ms
+    if timeout:
+        draft.meta["timeout_at"] = str(now + timeout)
+    text = commit_body(draft, commit_id=commit_id, at=now, gen=commit_id, graph=plan.hash, rev=0, actor=request.actor)
+    return compose(creation_head(commit_id, len(draft.events)), text)
+
+
+def _input(services: Services, request: StartRequest) -> dict[str, str]:
+    text = compact(request.input)
+    if len(text) > services.limits.artifact_bytes:
+        raise TooLarge(f"The input has {len(text)} bytes; {services.limits.artifact_bytes} are allowed.")
+    if len(text) > max(INLINE_BYTES, services.limits.input_bytes):
+        return {"input_ref": services.artifacts.put(text.encode())}
+    return {"input": text}
+
+
+def _list_record(request: StartRequest, run_id: str, created_ms: int) -> dict[str, Json]:
+    return {
+        "run_id": run_id,
+        "tenant": request.tenant,
+        "workflow": request.workflow.get("name"),
+        "version": request.workflow.get("version"),
+        "created_at": created_ms,
+        "status": "RUNNING",
+    }
+
+
+def launch(services: Services, run_id: str, text: str) -> None:
+    """Bring a journaled new run into the store and let the coordinator begin. Repeating it is harmless."""
+    item = parse_item(text)
+    services.store.install(run_id, fold([item]))
+    job = Job(run_id, Token(START).text, item.no, item.id, item.id, 0, item.body["graph"])
+    message = continue_text([job_id(job, services.secret)])
+    services.queues.send([Outgoing("completion-signals", message)])
+
+
+def check_input(schema: Json, value: Json) -> None:
+    """Raises InvalidInput with every place where the run's input breaks the workflow's input_schema."""
+    found = sorted(Draft202012Validator(schema).iter_errors(value), key=lambda e: list(map(str, e.absolute_path)))
+    if found:
+        problems = tuple(Problem("invalid_input", f"/input{_pointer(e.absolute_path)}", e.message) for e in found[:50])
+        raise InvalidInput("The input does not fit the workflow's input_schema.", problems)
+
+
+def _pointer(path: Iterable[str | int]) -> str:
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)

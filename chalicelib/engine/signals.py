@@ -1,0 +1,123 @@
+"""Messages of the completion-signals queue: parsed into Work, or refused with a reason."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from chalicelib.domain.commit import compact
+from chalicelib.domain.errors import BadSignal
+from chalicelib.domain.ids import Job, Token, parse_job_id, parse_token
+from chalicelib.domain.outcome import Outcome
+
+Json = Any
+_REF = re.compile(r"artifact://sha256/[0-9a-f]{64}")
+#: Bytes of a result that a signal may carry inline (SPEC 7); larger ones travel as artifacts.
+INLINE_BYTES = 64 * 1024
+
+
+@dataclass(slots=True)
+class Work:
+    """One token to settle in this step."""
+
+    job: Job
+    token: Token
+    #: signal: a worker answered; wake: a timer may be due; inline: work of the coordinator.
+    kind: str
+    #: Position of the message that this work comes from.
+    origin: int
+    outcome: Outcome = field(default_factory=Outcome)
+    #: The token's record in the store (kind and data), where it had to be read.
+    data: dict[str, Json] | None = None
+    #: True where the creating commit is in the journal for sure: the work came by a message.
+    proven: bool = True
+    tries: int = 0
+
+
+def parse(text: str, origin: int, secret: bytes) -> list[Work]:
+    """The Work a message asks for. Raises BadSignal naming what is wrong."""
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadSignal("The message is not JSON.") from None
+    if not isinstance(message, dict):
+        raise BadSignal("The message is not a JSON object.")
+    if message.get("version") != "1.0":
+        raise BadSignal(f"version {message.get('version')!r} is not known; this coordinator reads 1.0.")
+    kind = message.get("kind")
+    if kind == "continue":
+        return [_inline(job, origin, secret) for job in _job_list(message)]
+    job = parse_job_id(message.get("job_id", ""), secret)
+    token = parse_token(job.token)
+    if kind == "wake":
+        return [Work(job, token, "wake", origin)]
+    _check_names(message, job, token)
+    return [Work(job, token, "signal", origin, _outcome(message))]
+
+
+def _job_list(message: dict[str, Json]) -> list[str]:
+    jobs = message.get("jobs")
+    if not isinstance(jobs, list):
+        raise BadSignal("A continue message needs a list of job ids under jobs.")
+    return jobs
+
+
+def _inline(job_id: str, origin: int, secret: bytes) -> Work:
+    job = parse_job_id(job_id, secret)
+    return Work(job, parse_token(job.token), "inline", origin)
+
+
+def _check_names(message: dict[str, Json], job: Job, token: Token) -> None:
+    """run_id and node_id say again what the job id says; where they differ, the signal is not to be trusted."""
+    for name, value in (("run_id", job.run_id), ("node_id", token.node)):
+        if message.get(name, value) != value:
+            raise BadSignal(f"{name} {message[name]!r} does not belong to this job_id.")
+    if token.node.startswith("$") or token.attempt == 0:
+        raise BadSignal("This job_id is not a task's.")
+
+
+def _outcome(message: dict[str, Json]) -> Outcome:
+    """A result that breaks the format fails the token as Undeliverable, so that the run can go on (SPEC 6.5)."""
+    metadata = message.get("metadata") if isinstance(message.get("metadata"), dict) else {}
+    job = message["job_id"]
+    status = message.get("status")
+    if status == "failed":
+        return Outcome(error=_error(message.get("error")), job=job, metadata=metadata or {})
+    if status != "completed":
+        return _undeliverable(f"status {status!r} is neither completed nor failed.", job)
+    ref = message.get("result_ref")
+    if ref is not None:
+        if not isinstance(ref, str) or not _REF.fullmatch(ref):
+            return _undeliverable("result_ref is not an artifact://sha256/<hex> id.", job)
+        return Outcome(ref=ref, job=job, metadata=metadata or {})
+    try:
+        compact(message.get("result"))
+    except ValueError:
+        return _undeliverable("result holds NaN or Infinity, which JSON does not have.", job)
+    return Outcome(output=message.get("result"), job=job, metadata=metadata or {})
+
+
+def _error(raw: Json) -> dict[str, Json]:
+    given = raw if isinstance(raw, dict) else {"message": str(raw) if raw is not None else "The worker gave no reason."}
+    kind, message = given.get("type", "TaskFailed"), given.get("message", "")
+    return {
+        "type": str(kind)[:200] or "TaskFailed",
+        "message": str(message)[:4096],
+        "retryable": given.get("retryable") is not False,
+    }
+
+
+def _undeliverable(reason: str, job: str) -> Outcome:
+    return Outcome(error={"type": "Undeliverable", "message": reason, "retryable": False}, job=job)
+
+
+def wake_text(job_id: str) -> str:
+    """The message that wakes a timer."""
+    return compact({"version": "1.0", "kind": "wake", "job_id": job_id})
+
+
+def continue_text(job_ids: list[str]) -> str:
+    """The message that lets another step go on with inline tokens (HAZARDS 13)."""
+    return compact({"version": "1.0", "kind": "continue", "jobs": job_ids})

@@ -1,0 +1,188 @@
+"""One coordinator step: a batch of messages, settled in pipelined rounds, journaled, dispatched.
+
+Order matters and is always the same (DESIGN 1): decide, commit, journal, dispatch; the caller acknowledges last. A step
+that dies anywhere is repeated by the queue, finds its tokens settled, and does the rest again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from chalicelib.domain.commit import body as commit_body
+from chalicelib.domain.errors import BadSignal, GraftError
+from chalicelib.domain.ids import Job
+from chalicelib.domain.journal import compose, parse_item
+from chalicelib.engine.effects import Effects, Opened
+from chalicelib.engine.loading import Loader
+from chalicelib.engine.ports import CommitAnswer, CommitCall
+from chalicelib.engine.repeats import emitted_before, recover
+from chalicelib.engine.services import Services
+from chalicelib.engine.signals import Work, parse
+
+log = logging.getLogger("graft.step")
+
+#: Rounds of inline work, and commits, of one step; what is left goes on by a `continue` signal (HAZARDS 13).
+MAX_ROUNDS = 50
+MAX_COMMITS = 400
+#: Milliseconds of inline work in one step.
+MAX_STEP_MS = 5000
+#: Times one work is decided again on a newer graph.
+MAX_TRIES = 20
+#: `$fan` parts worked in this step; each dispatches up to a hundred tasks.
+MAX_FANS = 2
+
+
+@dataclass(slots=True)
+class Step:
+    """What one batch has come to so far."""
+
+    owner: str
+    started_ms: int
+    failed: set[int] = field(default_factory=set)
+    effects: Effects = field(default_factory=Effects)
+    commits: int = 0
+
+
+class Coordinator:
+    """Settles batches of signals. One lives as long as its process; it keeps caches, never state."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._loader = Loader(services)
+        #: run id -> its newest known (generation, graph, revision): a hint that a commit checks.
+        self._graphs: OrderedDict[str, tuple[str, str, int]] = OrderedDict()
+
+    def handle(self, messages: Sequence[str]) -> set[int]:
+        """Work a batch as a whole. Returns the positions to be delivered again; the others are done."""
+        step = Step(self._services.ids.new(), self._services.clock.now_ms())
+        works = self._parse(messages, step)
+        rounds = 0
+        while works:
+            if rounds >= MAX_ROUNDS or self._late(step):
+                self._postpone(works, step)
+                break
+            works = self._hold_back_fans(works, step) if rounds else works
+            works = self._round(works, step)
+            rounds += 1
+        step.effects.perform(self._services, step.owner, step.failed)
+        return step.failed
+
+    def _late(self, step: Step) -> bool:
+        elapsed = self._services.clock.now_ms() - step.started_ms
+        return step.commits >= MAX_COMMITS or elapsed >= MAX_STEP_MS
+
+    def _parse(self, messages: Sequence[str], step: Step) -> list[Work]:
+        works: list[Work] = []
+        for position, text in enumerate(messages):
+            try:
+                works += parse(text, position, self._services.secret)
+            except BadSignal as error:
+                step.effects.refuse(text, error.detail)
+        return works
+
+    def _postpone(self, works: list[Work], step: Step) -> None:
+        for work in works:
+            if work.proven:
+                step.failed.add(work.origin)  # a message not begun: delivered again
+            else:
+                step.effects.go_on(work)
+
+    def _hold_back_fans(self, works: list[Work], step: Step) -> list[Work]:
+        fans = [work for work in works if work.token.node.startswith("$fan:")]
+        for work in fans[MAX_FANS:]:
+            step.effects.go_on(work)
+        late = {id(work) for work in fans[MAX_FANS:]}
+        return [work for work in works if id(work) not in late]
+
+    def _round(self, works: list[Work], step: Step) -> list[Work]:
+        """Load, decide and commit all works, one round trip each; returns what is to be settled next."""
+        for work in works:
+            self._refresh(work)
+        works = self._loader.prepare(works, step.effects, step.failed)
+        calls: list[tuple[Work, CommitCall]] = []
+        for work in works:
+            call = self._decided(work, step)
+            if call is not None:
+                calls.append((work, call))
+        answers = self._services.store.commit([call for _, call in calls])
+        step.commits += len(calls)
+        following: list[Work] = []
+        for (work, call), answer in zip(calls, answers, strict=True):
+            following += self._answered(work, call, answer, step)
+        return following + self._messages(step)
+
+    def _messages(self, step: Step) -> list[Work]:
+        """Build the messages of tasks that began in this round; a config that cannot be resolved fails its node."""
+        tasks, step.effects.tasks = step.effects.tasks, []
+        if not tasks:
+            return []
+        sent, broken = self._loader.messages(tasks, step.failed)
+        for opened, token, message in sent:
+            step.effects.send(message, opened.origin, opened.job_of(token))
+        return broken
+
+    def _refresh(self, work: Work) -> None:
+        """Use the newest generation this process has heard of, if it is newer than the job's."""
+        hint = self._graphs.get(work.job.run_id)
+        if hint is not None and hint[2] > work.job.rev:
+            gen, graph, rev = hint
+            work.job = Job(work.job.run_id, work.job.token, work.job.no, work.job.commit, gen, rev, graph)
+
+    def _decided(self, work: Work, step: Step) -> CommitCall | None:
+        """The commit call of one work, or None where it fails alone: its message is delivered again."""
+        now, job = self._services.clock.now_ms(), work.job
+        try:
+            draft = self._loader.decide(work)
+        except GraftError:
+            log.exception("a signal could not be decided", extra={"run_id": job.run_id, "token": job.token})
+            step.failed.add(work.origin)
+            return None
+        text = commit_body(
+            draft, commit_id=self._services.ids.new(), at=now, gen=job.gen, graph=job.graph, rev=job.rev, actor="graft"
+        )
+        acks = ((job.no, job.commit),) if work.proven else ()
+        return CommitCall(job.run_id, text, step.owner, now, acks, job.no)
+
+    def _answered(self, work: Work, call: CommitCall, answer: CommitAnswer, step: Step) -> list[Work]:
+        if answer.word == "OK":
+            text = compose(answer.head, call.body)
+            opened = Opened(work.job, parse_item(text), work.origin)
+            step.effects.committed(opened, text, answer)
+            return self._next(opened, step)
+        if answer.word == "SETTLED":
+            return emitted_before(self._services, work, answer, step.effects)
+        if answer.word == "STALE":
+            return self._again(work, answer, step)
+        if answer.word == "ENDED":
+            return []
+        return recover(self._services, work, step.failed)
+
+    def _again(self, work: Work, answer: CommitAnswer, step: Step) -> list[Work]:
+        """Decided on another graph or before a control action: decide again on the present one (DESIGN 1)."""
+        job = work.job
+        self._graphs[job.run_id] = (answer.gen, answer.graph, answer.rev)
+        self._graphs.move_to_end(job.run_id)
+        while len(self._graphs) > 10_000:
+            self._graphs.popitem(last=False)
+        work.tries += 1
+        if work.tries > MAX_TRIES:
+            step.failed.add(work.origin)
+            return []
+        work.job = Job(job.run_id, job.token, job.no, job.commit, answer.gen, answer.rev, answer.graph)
+        return [work]
+
+    def _next(self, opened: Opened, step: Step) -> list[Work]:
+        """Inline tokens go on here; tasks are made into messages; timers get their wake-ups."""
+        inline: list[Work] = []
+        for token, kind, data in opened.tokens():
+            job = opened.job_of(token)
+            if kind == "i":
+                inline.append(Work(job, token, "inline", opened.origin, data=data, proven=False))
+            elif kind == "t":
+                step.effects.task(opened, token)
+            else:
+                step.effects.wake(self._services, job, int(data["due"]))
+        return inline

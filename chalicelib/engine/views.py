@@ -1,0 +1,169 @@
+"""A run's hashes as the JSON shapes of SPEC 8: the whole run, and one node with its executions."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from chalicelib.domain.ids import Job, Token
+from chalicelib.domain.ir import Plan
+from chalicelib.domain.journal import timestamp
+from chalicelib.engine.executions import (
+    Standing,
+    attempt_status,
+    attempts,
+    began,
+    graph_of,
+    settled,
+    standings,
+)
+from chalicelib.engine.ports import RunState
+
+Json = Any
+#: Executions of one node that an answer holds, and the bytes of JSON they may take together.
+MAX_EXECUTIONS = 1000
+MAX_BYTES = 4 << 20
+API = "/api/v1"
+
+
+def run_links(public_url: str, run_id: str) -> dict[str, str]:
+    """Where to go on from a run."""
+    here = f"{public_url}{API}/runs/{run_id}"
+    return {"self": here, "workflow": f"{here}/workflow", "events": f"{here}/events"}
+
+
+def run_view(run_id: str, state: RunState, plan: Plan, public_url: str) -> dict[str, Json]:
+    """`GET /runs/{id}`."""
+    meta = state["meta"]
+    nodes = _nodes(plan, standings(state))
+    version = meta.get("version")
+    return {
+        "run_id": run_id,
+        "name": meta.get("name") or None,
+        "workflow": {"name": meta.get("workflow") or None, "version": int(version) if version else None},
+        "status": meta["status"],
+        "revision": int(meta["rev"]),
+        "created_at": _time(meta.get("created_at")),
+        "started_at": _time(meta.get("started_at")),
+        "finished_at": _time(meta.get("finished_at")),
+        "input": _value(meta, "input"),
+        "output": _value(meta, "output"),
+        "error": run_error(meta.get("error")),
+        "counts": dict(Counter(node["status"] for node in nodes.values())),
+        "nodes": nodes,
+        "usage": {"tokens": int(meta.get("tokens") or 0), "usd": float(meta.get("usd") or 0)},
+        "links": run_links(public_url, run_id),
+    }
+
+
+def run_error(text: str | None) -> Json:
+    """A run's error as it is shown, from its JSON text."""
+    if not text:
+        return None
+    error = json.loads(text)
+    return {"type": error.get("type"), "message": error.get("message"), "node_id": error.get("node_id")}
+
+
+def artifact_refs(meta: Mapping[str, str]) -> list[str]:
+    """Artifacts that a view of the run shows."""
+    return [meta[name] for name in ("input_ref", "output_ref") if meta.get(name)]
+
+
+def node_view(
+    run_id: str,
+    state: RunState,
+    plan: Plan,
+    node_id: str,
+    make_job_id: Callable[[Job], str],
+    input_of: Callable[[Token], Json],
+) -> tuple[dict[str, Json], list[str]]:
+    """(`GET /runs/{id}/nodes/{node}`, artifacts it shows); the newest executions, in the order they began."""
+    node = _nodes(plan, standings(state), only=node_id)[node_id]
+    view = {"id": node_id, **node, "executions": [], "truncated": False}
+    refs: list[str] = []
+    total = 0
+    keyed = [
+        ((start.no, token.text), token) for token in attempts(state, node_id) if (start := began(state, token.text))
+    ]
+    newest = heapq.nlargest(MAX_EXECUTIONS + 1, keyed, key=lambda item: item[0])
+    for _, token in newest:
+        execution, ref = _execution(run_id, state, token, make_job_id, input_of)
+        total += len(json.dumps(execution))
+        if len(view["executions"]) == MAX_EXECUTIONS or (total > MAX_BYTES and view["executions"]):
+            view["truncated"] = True
+            break
+        view["executions"].append(execution)
+        refs += [ref] if ref else []
+    view["executions"].reverse()
+    return view, refs
+
+
+def _nodes(plan: Plan, found: Mapping[str, Standing], only: str | None = None) -> dict[str, dict[str, Json]]:
+    nodes = plan.nodes if only is None else {only: plan.nodes[only]}
+    return {node_id: {"type": node.type, **_standing(found.get(node_id))} for node_id, node in nodes.items()}
+
+
+def _standing(standing: Standing | None) -> dict[str, Json]:
+    if standing is None:
+        return {"status": "PENDING", "attempts": 0, "iteration": 0, "started_at": None, "finished_at": None}
+    return {
+        "status": standing.status,
+        "attempts": standing.token.attempt,
+        "iteration": standing.token.iteration,
+        "started_at": None if standing.started_at is None else timestamp(standing.started_at),
+        "finished_at": None if standing.finished_at is None else timestamp(standing.finished_at),
+    }
+
+
+def _execution(
+    run_id: str,
+    state: RunState,
+    token: Token,
+    make_job_id: Callable[[Job], str],
+    input_of: Callable[[Token], Json],
+) -> tuple[dict[str, Json], str | None]:
+    start, end = began(state, token.text), settled(state, token.text)
+    assert start is not None
+    meta = state["meta"]
+    graph = graph_of(state, token.text)
+    job = Job(run_id, token.text, start.no, start.commit, meta["gen"], int(meta["rev"]), graph)
+    outcome = _outcome(state, token)
+    ref = outcome.get("r")
+    view: dict[str, Json] = {"iteration": token.iteration, "loops": token.loops, "attempt": token.attempt}
+    if token.index is not None:
+        view["index"] = token.index
+    view |= {
+        "status": attempt_status(state, token.text),
+        "job_id": make_job_id(job),
+        "input": input_of(token),
+        "output": {"$artifact": ref} if ref else outcome.get("o"),
+        "error": json.loads(end.error) if end and end.error else None,
+        "dispatched_at": timestamp(start.at),
+        "settled_at": timestamp(end.at) if end else None,
+    }
+    return view, ref
+
+
+def _outcome(state: RunState, token: Token) -> dict[str, Json]:
+    """The stored outcome, if it is this attempt's."""
+    record = state["val"].get(token.value_key)
+    if record is None:
+        return {}
+    outcome: dict[str, Json] = json.loads(record.split("|", 1)[1])
+    return outcome if outcome.get("a") == token.attempt else {}
+
+
+def _value(meta: Mapping[str, str], name: str) -> Json:
+    """An inline value, or a reference to the artifact that holds it."""
+    ref = meta.get(f"{name}_ref")
+    if ref:
+        return {"$artifact": ref}
+    text = meta.get(name)
+    return json.loads(text) if text else None
+
+
+def _time(ms: str | None) -> str | None:
+    return timestamp(int(ms)) if ms else None

@@ -1,0 +1,77 @@
+"""Makes random valid workflows, and workers whose answers depend on nothing but node, scope and attempt.
+
+Workflows are built from nested pieces with one entry and one exit. With `confluent=True` a document is of one of two
+kinds, so that its end does not depend on the schedule: either paths may race for a join (and then nothing may stop the
+run early or change variables), or steps with nothing beside them may do so (and then nothing races).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import random
+from typing import Any
+
+from tests.simulation.generate_pieces import Pieces
+from tests.simulation.generate_text import Around, reference, template
+from tests.simulation.reference_graph import Scope
+from tests.simulation.reference_state import Behave, Outcome
+
+ERRORS = ("Boom", "Flaky")
+
+
+def workflow(rng: random.Random, *, size: int = 15, confluent: bool = True) -> dict[str, Any]:
+    """A valid document of about `size` nodes, for an input as `run_input` makes it."""
+    races = not confluent or rng.random() < 0.4
+    pieces = Pieces(rng, size, races=races, confluent=confluent)
+    document: dict[str, Any] = {"name": "generated", "nodes": pieces.nodes, "edges": pieces.edges}
+    if rng.random() < 0.4:
+        document["on_failure"] = pieces.on_failure = rng.choice(["fail_fast", "finish_branches"])
+    chains = rng.choice([1, 1, 1, 1, 2, 3])
+    here = Around(variables=("v0", "v1"), serial=chains == 1 or not confluent, tail=True)
+    ends = [pieces.series(here) for _ in range(chains)]
+    if chains > 1 and all(piece.exit for piece in ends) and rng.random() < 0.5:
+        join = pieces.leaf(here.inside(), plain=True)
+        for piece in ends:
+            pieces.edge(str(piece.exit), join.entry)
+    document["vars"] = pieces.variables
+    if rng.random() < 0.4:
+        document["output"] = _output(rng, here, pieces)
+    return document
+
+
+def _output(rng: random.Random, here: Around, pieces: Pieces) -> Any:
+    names = rng.sample([node["id"] for node in pieces.nodes], k=min(3, len(pieces.nodes)))
+    seen = {name: f"${{{reference(name)}.status}}" for name in names}
+    wanted = f"${{{reference(names[0])}.output.n}}" if rng.random() < 0.1 else "${vars.v0}"
+    return {"seen": seen, "wanted": wanted, "more": template(rng, here)}
+
+
+def run_input(rng: random.Random) -> dict[str, Any]:
+    """An input that generated workflows understand."""
+    return {"x": rng.randrange(5), "items": [rng.randrange(9) for _ in range(rng.randrange(4))]}
+
+
+def behaviour(rng: random.Random, document: dict[str, Any]) -> Behave:
+    """Workers for a document: the same answer whenever the same attempt is asked for.
+
+    A node fails only where its `metadata.sim` says so: `fail` is the share of failing attempts, `final` the share of
+    failures that are not retryable. Outputs are `{"n": 0..4, "node": id}`, with `next_nodes` where a branch needs them.
+    """
+    seed = rng.getrandbits(64)
+    nodes = {node["id"]: node for node in document["nodes"]}
+
+    @functools.cache
+    def behave(name: str, scope: Scope, attempt: int) -> Outcome:
+        digest = hashlib.sha256(f"{seed}|{name}|{scope!r}|{attempt}".encode()).digest()
+        chance = random.Random(int.from_bytes(digest[:8], "big"))
+        odds = nodes[name].get("metadata", {}).get("sim", {})
+        if chance.random() < odds.get("fail", 0.0):
+            return Outcome("failed", None, chance.choice(ERRORS), chance.random() >= odds.get("final", 0.0))
+        output: dict[str, Any] = {"n": chance.randrange(5), "node": name}
+        choices = nodes[name].get("branch", {}).get("available_next_nodes", [])
+        if choices:
+            output["next_nodes"] = chance.sample(choices, k=chance.randrange(len(choices) + 1))
+        return Outcome(output=output)
+
+    return behave
