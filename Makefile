@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := -m pip --disable-pip-version-check --quiet
+PIP := -m pip --disable-pip-version-check -qq
 # Two stacks at a time are what a small machine carries; tests of one file share theirs.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 

@@ -37,6 +37,8 @@ class Settings:
     #: EventBridge Scheduler: role that may send to the queues, and the schedule group.
     scheduler_role_arn: str = ""
     scheduler_group: str = "default"
+    #: True where the queue mappings report partial batch failures (FunctionResponseTypes).
+    partial_batches: bool = False
     limits: Limits = field(default_factory=Limits)
 
     @classmethod
@@ -66,8 +68,16 @@ class Settings:
             lambda_allowlist=_words(env, "GRAFT_LAMBDA_ALLOWLIST"),
             scheduler_role_arn=env.get("GRAFT_SCHEDULER_ROLE_ARN", ""),
             scheduler_group=env.get("GRAFT_SCHEDULER_GROUP", "default"),
+            partial_batches=_flag(env, "GRAFT_PARTIAL_BATCHES"),
             limits=_limits(env.get("GRAFT_LIMITS", "")),
         )
+
+
+def queue_name(logical: str) -> str:
+    """A queue's physical name. Read when the app is imported, also by `chalice package`, which knows no settings: the
+    stage is then GRAFT_STAGE or else `dev`."""
+    stage = os.environ.get("GRAFT_STAGE") or "dev"
+    return os.environ.get("GRAFT_QUEUE_PREFIX", f"graft-{stage}-") + logical
 
 
 def _flag(env: Mapping[str, str], name: str) -> bool:

@@ -51,6 +51,15 @@ class SqsQueues:
         if failures:
             raise Unavailable(f"Messages could not be sent: {'; '.join(failures)}. Send the request again.")
 
+    def delete(self, queue: str, receipts: Sequence[str]) -> None:
+        """Delete received messages by their receipt handles. Raises Unavailable."""
+        for first in range(0, len(receipts), MAX_ENTRIES):
+            part = receipts[first : first + MAX_ENTRIES]
+            entries = [{"Id": str(i), "ReceiptHandle": receipt} for i, receipt in enumerate(part)]
+            url = self.url(queue)
+            with answering("sqs.DeleteMessageBatch"):
+                self._client.delete_message_batch(QueueUrl=url, Entries=entries)
+
     def depth(self, queue: str) -> int:
         """Approximate number of messages waiting, delayed and in flight. Raises Unavailable."""
         names = [

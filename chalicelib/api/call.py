@@ -13,7 +13,7 @@ from chalicelib.api.problems import Malformed
 from chalicelib.api.table import Route
 from chalicelib.domain.errors import InvalidInput, NotFound, Problem, TooLarge
 from chalicelib.domain.schema import NAME_PATTERN
-from chalicelib.engine.credentials import Claims
+from chalicelib.engine.credentials import Claims, TaskClaims
 from chalicelib.engine.services import Services
 
 Json = Any
@@ -32,6 +32,8 @@ class Call:
     headers: Mapping[str, str]
     raw: bytes
     claims: Claims | None
+    #: On callback routes: the attempt that the token in the path may settle.
+    task: TaskClaims | None
     path: str
     #: What the idempotency record keeps of the first try (see idempotency.pinned).
     pins: dict[str, Json] = field(default_factory=dict)
@@ -48,6 +50,11 @@ class Call:
         """The person or program that asks."""
         assert self.claims is not None, "a route without claims has no actor"
         return self.claims.sub
+
+    @property
+    def scope(self) -> str:
+        """Whose Idempotency-Keys these are: the tenant's, or the task's run's."""
+        return self.tenant if self.task is None else f"task#{self.task.run_id}"
 
     def json(self) -> Json:
         """The body. No body counts as an empty object where the route allows it. Raises Malformed, TooLarge."""
@@ -73,7 +80,9 @@ class Call:
             raise InvalidInput("The body must be a JSON object.", (problem,))
         known = (*required, *allowed)
         unknown = [name for name in body if name not in known]
-        problems = [Problem("unknown_member", _pointer(n), f"Leave it out; known are {', '.join(known)}.") for n in unknown]
+        problems = [
+            Problem("unknown_member", _pointer(n), f"Leave it out; known are {', '.join(known)}.") for n in unknown
+        ]
         problems += [Problem("missing", _pointer(n), "Send this member.") for n in required if n not in body]
         if problems:
             raise InvalidInput("The body does not have the members that this route takes.", tuple(problems[:50]))

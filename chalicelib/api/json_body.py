@@ -55,11 +55,11 @@ def _integer(text: str) -> int:
 
 
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice[:80]!a} stands twice in one object")
+    value: dict[str, Json] = {}
+    for name, item in pairs:
+        if name in value:
+            raise ValueError(f"the key {name[:80]!a} stands twice in one object")
+        value[name] = item
     return value
 
 

@@ -27,6 +27,8 @@ _STRINGS = frozenset(
     {"charAt", "indexOf", "lastIndexOf", "lowerAscii", "upperAscii", "split", "substring", "trim"}
     | {"contains", "startsWith", "endsWith", "matches"}
 )
+_COPYING = frozenset({"lowerAscii", "upperAscii", "substring", "trim", "string", "bytes"})
+_SCANNING = frozenset({"@in", "_==_", "_!=_"})
 _METHODS = _DATES | _STRINGS | {"size"}
 
 
@@ -41,6 +43,13 @@ class Findings:
     additions: int = 0
     #: Bytes of the longest string literal.
     longest_literal: int = 0
+    #: What happens in every iteration: lists that grow item by item, text that is copied, text that is split.
+    grows_list: bool = False
+    copies_text: bool = False
+    splits_text: bool = False
+    #: Paths that every iteration scans from end to end, and those that it appends.
+    scanned: set[tuple[str, ...]] = field(default_factory=set)
+    appended: set[tuple[str, ...]] = field(default_factory=set)
 
 
 def analyse(tree: Tree) -> Findings:
@@ -107,9 +116,7 @@ class _Walk:
 
     def _call(self, tree: Call, local: frozenset[str], depth: int) -> None:
         self._check_function(tree)
-        accumulates = bool(tree.args) and isinstance(tree.args[0], Ident) and tree.args[0].name.startswith("@")
-        if tree.function == "_+_" and not accumulates:
-            self.found.additions += 1
+        self._weigh(tree, local, depth)
         for child in (*([] if tree.target is None else [tree.target]), *tree.args):
             self.visit(child, local, depth)
 
@@ -119,6 +126,22 @@ class _Walk:
         else:
             self._read(chain)
             self.visit(default, local, depth)
+
+    def _weigh(self, tree: Call, local: frozenset[str], depth: int) -> None:
+        found = self.found
+        accumulates = bool(tree.args) and isinstance(tree.args[0], Ident) and tree.args[0].name.startswith("@")
+        if tree.function == "_+_":
+            found.grows_list = found.grows_list or (accumulates and isinstance(tree.args[1], Group))
+            found.additions += not accumulates
+        if not depth:
+            return
+        found.copies_text = found.copies_text or tree.function in _COPYING
+        found.splits_text = found.splits_text or tree.function == "split"
+        paths = {path for path in (_chain(arg, local) for arg in tree.args) if path}
+        if tree.function == "_+_":
+            found.appended |= paths
+        elif tree.function in _SCANNING:
+            found.scanned |= paths
 
     def _check_function(self, tree: Call) -> None:
         name = tree.function

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from chalicelib.domain import cel_ast
+from chalicelib.domain import cel_ast, cel_cost
 from chalicelib.domain.cel_analysis import Findings, analyse, plain_read
 from chalicelib.domain.cel_binding import Handle, environment, installed_version, is_error, release
 from chalicelib.domain.cel_functions import FUNCTIONS, MAX_ROWS, work
@@ -22,13 +22,6 @@ Json = Any
 MAX_BYTES = 4096
 MAX_NESTING = 32
 MAX_COMPREHENSIONS = 2
-#: Iterations of all comprehensions of one evaluation: the runtime's own limit.
-MAX_ITERATIONS = 10_000
-#: Values that an expression with a comprehension may read: each iteration can look at all of them.
-MAX_VALUES_ITERATED = 100_000
-#: Characters that the iterations may scan, and those that they may build by `+`, which stay in memory.
-MAX_SCANNED = 1_000_000_000
-MAX_BUILT = 50_000_000
 
 _CODE = re.compile(r"^[A-Z_]+: ")
 _TRAILER = re.compile(r"\s*\[[A-Z_]+\]$")
@@ -114,7 +107,7 @@ def run(ready: Program, values: Mapping[str, Json]) -> Json:
     intake = Intake()
     data = intake.take(ready.tree, values)
     if ready.findings.depth:
-        _check_work(ready, intake)
+        cel_cost.check(ready.findings, intake, ready.literal_items, values)
     work.rows = 0
     try:
         result = ready.compiled.eval(data=data)
@@ -131,25 +124,10 @@ def run(ready: Program, values: Mapping[str, Json]) -> Json:
     return plain(value)
 
 
-def _check_work(ready: Program, intake: Intake) -> None:
-    """Refuse what the iterations could turn into too much work or memory."""
-    found = ready.findings
-    if intake.values > MAX_VALUES_ITERATED:
-        text = f"An expression that iterates may read at most {MAX_VALUES_ITERATED} values, not {intake.values}"
-        raise EvaluationError(f"{text}; name a narrower path.")
-    factor = found.additions + 1
-    items = max(intake.longest_list, ready.literal_items)
-    iterations = min(MAX_ITERATIONS, (items * factor) ** found.depth)
-    largest = max(intake.longest_text, found.longest_literal) * factor**found.depth
-    allowed = MAX_BUILT if found.additions else MAX_SCANNED
-    if largest * iterations > allowed:
-        raise EvaluationError("The strings are too long to be read or joined in every iteration; name shorter ones.")
-
-
 def _reason(message: str) -> str:
     """The runtime's message without its status code."""
     if work.rows > MAX_ROWS:
         return f"List functions may read at most {MAX_ROWS} rows in one evaluation."
     if "Iteration budget" in message:
-        return f"The comprehensions take more than {MAX_ITERATIONS} iterations."
+        return f"The comprehensions take more than {cel_cost.MAX_ITERATIONS} iterations."
     return _TRAILER.sub("", _CODE.sub("", message)) or "The evaluator failed without a message."

@@ -15,7 +15,7 @@ from chalicelib.domain.expressions import ExpressionCompiler
 from chalicelib.domain.graph import Graph, read_graph
 from chalicelib.domain.graph_rules import check_graph
 from chalicelib.domain.ir import Plan
-from chalicelib.domain.json_form import canonical, copy_json
+from chalicelib.domain.json_form import canonical, copy_json, fits
 from chalicelib.domain.limits import Limits
 from chalicelib.domain.loop_bodies import Bodies, find_bodies
 from chalicelib.domain.losers import find_losers
@@ -62,7 +62,9 @@ def _compile(
     if not isinstance(document, dict):
         problems.add("wrong_type", "", "A workflow is a JSON object with nodes and edges; send one.")
         return None
-    limits = limits_module.lower(limits, document, problems)
+    deployed, limits = limits, limits_module.lower(limits, document, problems)
+    if limits.document_bytes < deployed.document_bytes:
+        fits(canonical(document), limits.document_bytes, problems)
     if not _within(document, limits, problems):
         return None
     check_shape(document, problems)

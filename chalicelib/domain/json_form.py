@@ -41,12 +41,16 @@ def copy_json(value: Json, max_bytes: int, problems: ProblemList) -> Json:
     if not _is_json(value, problems):
         return None
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return json.loads(text) if fits(text, max_bytes, problems) else None
+
+
+def fits(text: str, max_bytes: int, problems: ProblemList) -> bool:
+    """Whether a document's compact JSON text is within `max_bytes` of UTF-8; else adds `limit_exceeded`."""
     size = len(text.encode())
     if size > max_bytes:
         note = f"The document has {size} bytes as compact JSON; at most {max_bytes} are allowed. Split the workflow."
         problems.add("limit_exceeded", "", note)
-        return None
-    return json.loads(text)
+    return size <= max_bytes
 
 
 def _is_json(value: Json, problems: ProblemList) -> bool:

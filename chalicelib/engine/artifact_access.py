@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any, cast
 
 from chalicelib.engine.directory_keys import artifact_key
 from chalicelib.engine.ports import Directory
@@ -19,7 +20,7 @@ def grant(directory: Directory, tenant: str, refs: Iterable[str]) -> None:
     """Let the tenant read these artifacts from now on. Raises Unavailable."""
     for ref in refs:
         if ref.startswith(PREFIX):
-            _grant(directory, tenant, ref.removeprefix(PREFIX))
+            _grant(cast(Any, directory), tenant, ref.removeprefix(PREFIX))
 
 
 def may_read(directory: Directory, tenant: str, sha256: str) -> bool:

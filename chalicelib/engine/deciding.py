@@ -11,6 +11,7 @@ from chalicelib.domain.commit import Draft
 from chalicelib.domain.decide import settle
 from chalicelib.domain.errors import EvaluationError, TemplateError
 from chalicelib.domain.failing import fail
+from chalicelib.domain.harmless import is_harmless, joins_ahead
 from chalicelib.domain.ids import END, START, Token
 from chalicelib.domain.ir import Node, Plan
 from chalicelib.domain.lifecycle import (
@@ -25,6 +26,7 @@ from chalicelib.domain.lifecycle import (
 from chalicelib.domain.outcome import Moment, Outcome
 from chalicelib.domain.templates import render
 from chalicelib.engine.needs import Needs
+from chalicelib.engine.run_records import RECORD_META
 from chalicelib.engine.signals import Work
 
 Json = Any
@@ -49,6 +51,8 @@ def needs_of(work: Work, plan: Plan) -> Needs:
         needs.token = Token(node.id, token.scope)
         needs.add_template(node.config)
         return needs
+    if work.outcome.error is not None:
+        needs.joins = joins_ahead(plan, node.id)
     needs.names |= set(node.decide_names)
     needs.nodes |= set(node.decide_nodes)
     if node.type in PASSING:
@@ -59,7 +63,7 @@ def needs_of(work: Work, plan: Plan) -> Needs:
 
 
 def _end_needs(plan: Plan, token: Token) -> Needs:
-    needs = Needs(plan, token, meta=("error", "result"))
+    needs = Needs(plan, token, meta=("error", "result", *RECORD_META))
     if plan.output is not None:
         needs.names, needs.nodes = set(plan.output.names), set(plan.output.nodes)
     else:
@@ -78,10 +82,13 @@ class Situation:
     meta: dict[str, str | None]
     now_ms: int
     chance: float
+    #: Joins asked for by Needs.joins that have fired.
+    fired: tuple[str, ...] = ()
 
     def moment(self) -> Moment:
         """What the pure decision may depend on."""
-        return Moment(self.now_ms, self.chance, self.work.token.epoch, self.values)
+        harmless = bool(self.fired) and is_harmless(self.plan, self.work.token.node, self.fired)
+        return Moment(self.now_ms, self.chance, self.work.token.epoch, self.values, harmless)
 
 
 def decide(s: Situation) -> Draft:
@@ -174,18 +181,25 @@ MAX_WAIT_S = 366 * 24 * 3600
 
 
 def _end(s: Situation) -> Draft:
-    """The run's end: its error, a `succeed` node's result, its output template, or its terminals' outputs."""
-    token, plan = s.work.token, s.plan
-    error, result = s.meta.get("error"), s.meta.get("result")
+    """The run's end. Its commit repeats what the directory shows of the run: whoever journals it can write that."""
+    output, error = _ending(s)
+    draft = end_draft(s.work.token, s.now_ms, output, error)
+    shown = {name: value for name in RECORD_META if (value := s.meta.get(name)) is not None}
+    draft.meta = {**shown, **draft.meta}
+    return draft
+
+
+def _ending(s: Situation) -> tuple[Json, dict[str, Json] | None]:
+    """Its error, a `succeed` node's result, its output template, or its terminals' outputs."""
+    plan, error, result = s.plan, s.meta.get("error"), s.meta.get("result")
     if error:
-        return end_draft(token, s.now_ms, None, json.loads(error))
+        return None, json.loads(error)
     if result:
-        return end_draft(token, s.now_ms, json.loads(result), None)
+        return json.loads(result), None
     if plan.output is None:
         ctx = s.values["ctx"]
-        outputs = {name: ctx[name]["output"] for name in plan.terminals if ctx[name]["status"] == "COMPLETED"}
-        return end_draft(token, s.now_ms, outputs, None)
+        return {name: ctx[name]["output"] for name in plan.terminals if ctx[name]["status"] == "COMPLETED"}, None
     try:
-        return end_draft(token, s.now_ms, render(plan.output, s.values, "/output"), None)
+        return render(plan.output, s.values, "/output"), None
     except (TemplateError, EvaluationError) as failure:
-        return end_draft(token, s.now_ms, None, {"type": "TemplateError", "message": failure.detail})
+        return None, {"type": "TemplateError", "message": failure.detail}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 from chalicelib.domain.commit import compact
 from chalicelib.domain.ids import Job, job_id, parse_token
-from chalicelib.domain.ir import Node
+from chalicelib.domain.ir import Node, Template
 from chalicelib.domain.journal import timestamp
 from chalicelib.domain.templates import render
 from chalicelib.engine.ports import Outgoing
@@ -18,6 +19,7 @@ Json = Any
 CONFIG_BYTES = 128 * 1024
 #: How long a callback is valid where the node has no timeout.
 CALLBACK_MS = 14 * 24 * 3600 * 1000
+_SECRET = re.compile(r"\$\{secret\.[A-Za-z_][A-Za-z0-9_-]*\}")
 
 
 def resolved(node: Node, values: dict[str, Json]) -> dict[str, Json]:
@@ -48,12 +50,33 @@ def task_message(services: Services, node: Node, job: Job, at_ms: int, values: d
         "callback": {"url": f"{services.public_url}/api/v1/tasks/{callback}", "token": callback},
         "trace": trace(job.run_id, signed),
     }
+    message["secrets"] = secret_places(node.config)
     if token.index is not None:
         message["index"] = token.index
     if len(text) > CONFIG_BYTES:
         message["config"] = {}
         message["config_ref"] = services.artifacts.put(text.encode())
     return Outgoing(f"tasks-{node.type}", compact(message))
+
+
+def secret_places(template: Template) -> list[str]:
+    """JSON Pointers of the secret references that the workflow's author wrote: the worker resolves these and no other
+    text that looks like one, so that data copied into a config cannot ask for a secret."""
+    found: list[str] = []
+    pending: list[tuple[str, Json]] = [("", template.value)]
+    while pending:
+        path, value = pending.pop()
+        if isinstance(value, dict):
+            pending += [(f"{path}/{_escaped(key)}", item) for key, item in value.items()]
+        elif isinstance(value, list):
+            pending += [(f"{path}/{i}", item) for i, item in enumerate(value)]
+        elif isinstance(value, str) and _SECRET.fullmatch(value):
+            found.append(path)
+    return sorted(found)
+
+
+def _escaped(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")
 
 
 def trace(run_id: str, job: str) -> dict[str, str]:

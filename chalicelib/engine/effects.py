@@ -136,7 +136,7 @@ class Effects:
 
     def _journal(self, services: Services, owner: str, failed: set[int]) -> dict[str, Written]:
         """Write all items. Runs that could not be written keep their messages back, and their signals fail."""
-        written, lost = write_items(services, owner, {run: w for run, w in self.runs.items() if w.texts})
+        written, lost = write_items(services, owner, self.runs)
         for run_id in lost:
             failed |= self.runs[run_id].origins
         self.outgoing = [entry for entry in self.outgoing if entry[2] not in lost]

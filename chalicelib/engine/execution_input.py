@@ -47,7 +47,7 @@ def _read(state: RunState, call: ReadCall) -> ReadAnswer:
     variables = {name: _variable(state["vars"], name, call.as_of) for name in call.vars}
     edges = {field: state["ed"].get(field) for field in call.edges}
     meta = {field: state["meta"].get(field) for field in (*RUN_META, *call.meta)}
-    return ReadAnswer(True, nodes, variables, edges, meta, {})
+    return ReadAnswer(True, nodes, variables, edges, meta, {}, {})
 
 
 def _variable(variables: dict[str, str], name: str, as_of: int) -> str | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from chalicelib.domain.errors import Unavailable
 from chalicelib.domain.journal import compose, parse_item
-from chalicelib.engine.ports import JournalItem
+from chalicelib.engine.ports import JournalItem, RunRecord
+from chalicelib.engine.run_records import run_records
 from chalicelib.engine.services import Services
 
 #: How long a step waits for another that is writing the same run, milliseconds; then it fails and is repeated.
@@ -47,17 +48,28 @@ def write_items(services: Services, owner: str, runs: Mapping[str, Pending]) -> 
     written: dict[str, Written] = {}
     batch: dict[str, list[JournalItem]] = {}
     for run_id, pending in runs.items():
-        items = _own_chain(run_id, pending)
-        if items is None:
-            items = _whole_tail(services, owner, run_id, max(pending.texts))
-        if items:
-            batch[run_id] = items
+        chain = _own_chain(run_id, pending)
+        if chain is None:
+            chain = _whole_tail(services, owner, run_id, max(pending.texts))
+        if chain:
+            batch[run_id] = chain
         last = parse_item(pending.texts[max(pending.texts)])
         written[run_id] = Written(last.no, last.id)
-    refused = {item.run_id for item in services.journal.append([i for items in batch.values() for i in items])}
+    items = [item for chain in batch.values() for item in chain]
+    refused = {item.run_id for item in services.journal.append(items, ending_records(items))}
     for run_id in refused:
         written.pop(run_id, None)
     return written, refused
+
+
+def ending_records(items: Sequence[JournalItem]) -> list[RunRecord]:
+    """What goes into the directory with items that end runs, whoever writes them."""
+    found: list[RunRecord] = []
+    for item in items:
+        if '"final":1' in item.text:
+            body = parse_item(item.text).body
+            found += run_records(item.run_id, body["meta"]) if body.get("final") else []
+    return found
 
 
 def _own_chain(run_id: str, pending: Pending) -> list[JournalItem] | None:
@@ -88,5 +100,5 @@ def flush_run(services: Services, run_id: str) -> None:
     if not lease or not items:
         return
     chain = [journal_item(run_id, compose(head, body)) for head, body in items]
-    if not services.journal.append(chain):
+    if not services.journal.append(chain, ending_records(chain)):
         services.store.acknowledge([(run_id, chain[-1].no, chain[-1].id, ())])

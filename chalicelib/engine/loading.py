@@ -109,7 +109,9 @@ class Loader:
             work.outcome = Outcome(self.fetch(work.outcome.ref), work.outcome.ref, None, work.outcome.job)
         now, chance = self._services.clock.now_ms(), self._services.ids.uniform()
         meta = answer.meta if answer else {}
-        self._situations[id(work)] = Situation(work, plan, loaded, meta, now, chance)
+        joins = answer.joins if answer else {}
+        fired = tuple(name for name in needs.joins if "|fire:" in (joins.get(needs.join_field(name)) or ""))
+        self._situations[id(work)] = Situation(work, plan, loaded, meta, now, chance, fired)
 
     def _values(
         self, needs: Needs, answer: ReadAnswer | None, run_id: str, rev: int, as_of: int, known: dict[str, str]

@@ -33,6 +33,8 @@ class Needs:
     reached: bool = False
     tokens: tuple[str, ...] = ()
     meta: tuple[str, ...] = ()
+    #: `any` and `count` joins ahead of a node that failed: have they fired?
+    joins: tuple[str, ...] = ()
 
     def add_template(self, template: Template) -> None:
         """The template's reads; its `output` is what reached the node."""
@@ -62,12 +64,16 @@ class Needs:
         instance = Token(node.id, self.token.scope).instance
         return [f"{instance}|{key}" for key in node.in_edges]
 
+    def join_field(self, name: str) -> str:
+        """The join's instance as seen from this node's scope."""
+        return pointer_fields(self.plan, name, self.token.scope)[0]
+
     def empty(self, *, has_run: bool) -> bool:
         """True if nothing has to be read; `has_run`: input and run are known already."""
         run = bool(self.names & {"input", "run"}) and not has_run
         entry_input = self.reached and not has_run and not self.sources()
         stored = bool(self.wanted_nodes()) or "vars" in self.names
-        return not (run or entry_input or stored or self.tokens or self.meta)
+        return not (run or entry_input or stored or self.tokens or self.meta or self.joins)
 
     def call(self, run_id: str, as_of: int) -> ReadCall:
         """The store read."""
@@ -80,6 +86,7 @@ class Needs:
             tuple(self.edge_fields()),
             (*RUN_META, *self.meta),
             self.tokens,
+            tuple(self.join_field(name) for name in self.joins),
         )
 
 

@@ -219,6 +219,8 @@ class ReadCall:
     edges: tuple[str, ...] = ()
     meta: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()
+    #: Join instances whose counts and state are asked for.
+    joins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +233,7 @@ class ReadAnswer:
     edges: dict[str, str | None]
     meta: dict[str, str | None]
     tokens: dict[str, str | None]
+    joins: dict[str, str | None]
 
 
 class RunStore(Protocol):

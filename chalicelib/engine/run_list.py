@@ -7,7 +7,9 @@ import heapq
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, cast
 
 from chalicelib.domain.errors import InvalidInput, Problem
 from chalicelib.domain.journal import timestamp
@@ -67,7 +69,13 @@ def run_list_record(run_id: str, meta: Mapping[str, str]) -> dict[str, Json]:
 
 def announce_day(directory: Directory, tenant: str, created_ms: int) -> None:
     """Note that the tenant starts runs on this day. To be called before the run's list entry is written."""
-    directory.put_new((keys.run_days(tenant), keys.day_of(created_ms)), {})
+    _announce(cast(Any, directory), tenant, keys.day_of(created_ms))
+
+
+@lru_cache(maxsize=1000)
+def _announce(directory: Directory, tenant: str, day: str) -> None:
+    """Once per process is enough; a failure is not remembered."""
+    directory.put_new((keys.run_days(tenant), day), {})
 
 
 def list_runs(directory: Directory, tenant: str, wanted: Filter, now_ms: int) -> Page:
@@ -128,7 +136,7 @@ def _shard(directory: Directory, partition: str, before: str) -> Iterator[tuple[
 
 
 def _start_of(day: str) -> int:
-    moment = keys.datetime.strptime(day, "%Y%m%d").replace(tzinfo=keys.UTC)
+    moment = datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC)
     return int(moment.timestamp() * 1000)
 
 

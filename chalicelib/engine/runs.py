@@ -17,9 +17,10 @@ from chalicelib.domain.ids import START, Job, Token, derived_run_id, job_id
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import compose, parse_item
 from chalicelib.domain.lifecycle import create_draft
-from chalicelib.engine.directory_keys import run_head_key, run_list_key
 from chalicelib.engine.flush import journal_item
-from chalicelib.engine.ports import Outgoing, RunRecord
+from chalicelib.engine.ports import Outgoing
+from chalicelib.engine.run_list import announce_day
+from chalicelib.engine.run_records import run_records
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import INLINE_BYTES, continue_text
 
@@ -55,13 +56,8 @@ def start_run(services: Services, request: StartRequest) -> str:
     services.plans.save(request.plan)
     text = _creation(services, request)
     item = parse_item(text)
-    record = _list_record(request, run_id, item.body["at"])
-    key = run_list_key(request.tenant, item.body["at"], run_id)
-    head = {**record, "list_key": list(key)}
-    if services.journal.append(
-        [journal_item(run_id, text)],
-        records=[RunRecord(run_id, run_head_key(run_id), head), RunRecord(run_id, key, record)],
-    ):
+    announce_day(services.directory, request.tenant, item.body["at"])
+    if services.journal.append([journal_item(run_id, text)], run_records(run_id, item.body["meta"])):
         text = _existing(services, request, run_id)
     launch(services, run_id, text)
     return run_id
@@ -115,17 +111,6 @@ def _input(services: Services, request: StartRequest) -> dict[str, str]:
     if len(text) > max(INLINE_BYTES, services.limits.input_bytes):
         return {"input_ref": services.artifacts.put(text.encode())}
     return {"input": text}
-
-
-def _list_record(request: StartRequest, run_id: str, created_ms: int) -> dict[str, Json]:
-    return {
-        "run_id": run_id,
-        "tenant": request.tenant,
-        "workflow": request.workflow.get("name"),
-        "version": request.workflow.get("version"),
-        "created_at": created_ms,
-        "status": "RUNNING",
-    }
 
 
 def launch(services: Services, run_id: str, text: str) -> None:

@@ -69,4 +69,4 @@ def _deviation(values: list[float]) -> float:
 
 
 def _distance(row: Json, centre: Json, spread: dict[str, float]) -> float:
-    return sum(((row[name] - centre[name]) / spread[name]) ** 2 for name in FEATURES)
+    return float(sum(((row[name] - centre[name]) / spread[name]) ** 2 for name in FEATURES))

@@ -1,0 +1,7 @@
+"""Lambda's event handlers, as Blueprints that app.py registers."""
+
+from __future__ import annotations
+
+from chalicelib.handlers import coordinator, workers
+
+blueprints = (coordinator.blueprint, workers.blueprint)

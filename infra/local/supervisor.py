@@ -20,6 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from chalicelib.config import Settings
 from chalicelib.domain.errors import ConfigurationError, Unavailable
 from infra.local import aws, clients, http_server, pollers, redis_server, schedules
@@ -97,7 +99,7 @@ class LocalStack:
             self._spawn(spec)
         _load_app(self.options.app)
         if not endpoints.own_aws:
-            provision(Settings.from_environment())
+            _provision()
         self._await_ready(stopping)
         for spec in self._programs(env):
             self._spawn(spec)
@@ -118,7 +120,10 @@ class LocalStack:
             for name, child in list(self.children.items()):
                 if not child.running():
                     self._revive(name, child)
-            self._look_at_starting()
+            try:
+                self._look_at_starting()
+            except Unavailable as error:  # tried again at the next look
+                print(error.detail, file=sys.stderr)
 
     def stop(self, keep_logs: bool = False) -> None:
         """End the app's processes, then the servers they use, and remove every file of the stack."""
@@ -149,9 +154,7 @@ class LocalStack:
                 found.append(ChildSpec("redis", env, argv, ready=lambda: redis_server.answers(redis_port)))
             if aws_port is not None:
                 directory = self._directory("aws")
-                found.append(
-                    aws.spec(self.options.aws, aws_port, directory, lambda: provision(Settings.from_environment()))
-                )
+                found.append(aws.spec(self.options.aws, aws_port, directory, _provision))
             return found
 
         return Endpoints(redis_url, aws_url, f"http://{HOST}:{api_port}", not theirs), specs
@@ -261,6 +264,14 @@ def load_issuer(path: str) -> TokenIssuer:
     except (ImportError, AttributeError) as error:
         raise ConfigurationError(f"There is no token issuer at {path}: {error}.") from None
     return issuer
+
+
+def _provision() -> None:
+    """Create the stage's queues, table and bucket. Raises Unavailable when AWS does not let that happen."""
+    try:
+        provision(Settings.from_environment())
+    except (BotoCoreError, ClientError) as error:
+        raise Unavailable(f"Cannot create the queues, the table and the bucket: {error}") from error
 
 
 def _load_app(path: str) -> None:

@@ -186,8 +186,13 @@ def test_deep_values_are_refused() -> None:
         ("output.exists(x, output.exists(y, x + y == -1))", "iterations"),
         ("output.exists(x, sum(output) == x)", "rows"),
         ("output.exists(x, sum(output) == x) || true", "rows"),
-        ("output.map(x, input + input)", "too long"),
+        ("output.exists(x, input + input == '')", "too long"),
         ("output.exists(x, input.matches('z$'))", "too long"),
+        ("output.exists(x, size(input.split('')) == x)", "too long"),
+        ("output.exists(x, size([x] + output) == 0)", "too long"),
+        ("output.all(x, output == output)", "too long"),
+        ("output.all(x, x in output)", "too long"),
+        ("output.map(x, x + 1)", "4000 items"),
     ],
 )
 def test_work_that_multiplies_is_cut_off(source: str, message: str) -> None:

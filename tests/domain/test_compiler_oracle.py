@@ -23,7 +23,7 @@ def random_dag(rng, size, **keys):
 def random_line(rng, size):
     """A chain with some shortcuts and ways out, mostly on failure: loops over it are often well-formed."""
     names = [f"n{i}" for i in range(size)]
-    edges = [edge(a, b) for a, b in pairwise(names)]
+    edges = [edge(a, b, on="success") for a, b in pairwise(names)]
     for a, b in combinations(names, 2):
         if rng.random() < 0.1:
             edges.append(edge(a, b, on="failure" if rng.random() < 0.8 else "always"))

@@ -98,6 +98,7 @@ PROBLEMS = [
     ("limit_exceeded", workflow(["a", "b"], limits={"nodes": 1}), "/nodes"),
     ("limit_exceeded", workflow(["a", "b", "c"], chain("a", "b", "c"), limits={"edges": 1}), "/edges"),
     ("limit_exceeded", workflow(["a"], metadata={"x": "y" * (1 << 20)}), ""),
+    ("limit_exceeded", workflow(["a"], limits={"document_bytes": 20}), ""),
     # edges
     ("unknown_target", workflow(["a"], [edge("a", "b")]), "/edges/0/to"),
     ("unknown_target", workflow(["a"], [edge("b", "a")]), "/edges/0/from"),

@@ -135,8 +135,8 @@ def start_stack(tmp_path_factory):
         if process.poll() is None:
             process.kill()
             process.wait()
-            process.stdout.close()
-            process.stderr.close()
+        process.stdout.close()
+        process.stderr.close()
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from infra.local.aws import ROOT
+from infra.local.ports import free_port
 from tests.e2e.conftest import FAKE, alive, eventually
 
 pytestmark = pytest.mark.stack
@@ -281,3 +282,39 @@ def test_a_failed_start_tells_why_and_where_the_logs_are(tmp_path):
     assert "no room" in done.stderr
     logs = done.stderr.splitlines()[-1].removeprefix("The logs are in ").removesuffix(".")
     assert "no room" in (Path(logs) / "aws.log").read_text()
+
+
+def test_a_localstack_that_is_named_is_used(fake_stack, start_stack):
+    host = fake_stack.ready["aws_endpoint_url"].removeprefix("http://")
+    other = start_stack(
+        LOCALSTACK_HOST=host, GRAFT_QUEUE_PREFIX="ls-", GRAFT_TABLE="named", GRAFT_BUCKET="ls-artifacts"
+    )
+    try:
+        assert "aws" not in other.ready["processes"]
+        assert other.ready["aws_endpoint_url"] == fake_stack.ready["aws_endpoint_url"]
+        url = fake_stack.aws("sqs").get_queue_url(QueueName="ls-tasks-function")["QueueUrl"]
+        fake_stack.aws("sqs").send_message(QueueUrl=url, MessageBody='{"n": "named"}')
+        eventually(lambda: other.noted("tasks"), what="the task")
+    finally:
+        assert other.stop() == 0
+
+
+def test_moto_stands_in_too_on_a_chosen_port(start_stack):
+    port = free_port()
+    stack = start_stack(*FAKE, "--aws", "moto", "--port", str(port))
+    try:
+        assert stack.ready["api_url"] == f"http://127.0.0.1:{port}"
+        stack.send("tasks-function", {"n": "moto"})
+        eventually(lambda: stack.noted("tasks"), what="the task")
+    finally:
+        assert stack.stop() == 0
+
+
+def test_an_aws_that_refuses_or_is_not_there_ends_the_start_with_one_sentence(fake_stack, tmp_path):
+    there = {"AWS_ENDPOINT_URL": fake_stack.ready["aws_endpoint_url"], "REDIS_URL": fake_stack.ready["redis_url"]}
+    nowhere = there | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
+    for environment in (there | {"GRAFT_TABLE": "t", "GRAFT_QUEUE_PREFIX": "refused-"}, nowhere):
+        done = _run(*FAKE, "--state", str(tmp_path / "s.json"), TMPDIR=str(tmp_path), **environment)
+        assert done.returncode == 3
+        assert done.stderr.startswith("Cannot create the queues, the table and the bucket: ")
+        assert "Traceback" not in done.stderr

@@ -81,7 +81,7 @@ class Harness:
             directory=self.directory,
             queues=self.queues,
             artifacts=self.artifacts,
-            schedules=MemorySchedules(),
+            schedules=MemorySchedules(self.queues),
             store=self.store,
             plans=PlanStore(self.artifacts, self.directory, self.store),
             callback_token=callback_token,
@@ -130,10 +130,16 @@ class Harness:
         self.queues.send([Outgoing("completion-signals", json.dumps(signal))])
 
     def wait_for_timers(self) -> bool:
+        schedules = self.services.schedules
+        at = schedules.next_at()
         if self.queues.depth("completion-signals"):
             self.clock.now += 1000
-            return True
-        return False
+        elif at is not None:
+            self.clock.now = max(self.clock.now, at)
+        else:
+            return False
+        schedules.fire(self.clock.now)
+        return True
 
     def run(self, document: dict, input: object = None, **options: object) -> dict:
         """Start, drain, and return the run's meta."""

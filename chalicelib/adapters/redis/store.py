@@ -37,7 +37,8 @@ class RedisRunStore:
     def install(self, run_id: str, state: RunState) -> bool:
         """Create the run's keys; False where they are there already."""
         flat = {name: [text for pair in fields.items() for text in pair] for name, fields in state.items() if fields}
-        return self._run([("install", run_id, {"state": compact(flat)})])[0][:1] == ["OK"]
+        word: str = self._run([("install", run_id, {"state": compact(flat)})])[0][0]
+        return word == "OK"
 
     def acknowledge(self, acks: Sequence[tuple[str, int, str, Sequence[str]]]) -> None:
         """Note what is journaled and sent, one round trip for all."""
@@ -103,7 +104,8 @@ class RedisRunStore:
 
     def _eval(self, name: str, run_id: str, arguments: dict[str, str | int]) -> object:
         script = load(name)
-        return self._client.execute_command("EVAL", script.source, *script.words(run_id, arguments))
+        words = script.words(run_id, arguments)
+        return self._client.execute_command("EVAL", script.source, *words)  # type: ignore[no-untyped-call]
 
 
 class _translated:
@@ -137,14 +139,14 @@ def _commit_answer(row: list[Any]) -> CommitAnswer:
 
 def _read_argument(call: ReadCall) -> str:
     nodes = [list(fields) for _, fields in call.nodes]
-    lists = {"vars": call.vars, "edges": call.edges, "meta": call.meta, "tokens": call.tokens}
+    lists = {"vars": call.vars, "edges": call.edges, "meta": call.meta, "tokens": call.tokens, "joins": call.joins}
     return compact({"as_of": call.as_of, "nodes": nodes, **lists})
 
 
 def _read_answer(call: ReadCall, row: list[Any]) -> ReadAnswer:
     if row[0] == "MISSING":
-        return ReadAnswer(False, {}, {}, {}, {}, {})
-    names = ([node for node, _ in call.nodes], call.vars, call.edges, call.meta, call.tokens)
+        return ReadAnswer(False, {}, {}, {}, {}, {}, {})
+    names = ([node for node, _ in call.nodes], call.vars, call.edges, call.meta, call.tokens, call.joins)
     return ReadAnswer(True, *(dict(zip(keys, texts, strict=True)) for keys, texts in zip(names, row[1:], strict=True)))
 
 

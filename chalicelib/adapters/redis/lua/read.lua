@@ -1,9 +1,10 @@
 #!lua
 -- read: values of one run as of a commit; what later commits wrote is not seen (HAZARDS 11).
--- KEYS  meta tok val last ed vars
--- ARGV  call   {as_of, nodes = {{field, ...}, ...}, vars = {...}, edges = {...}, meta = {...}, tokens = {...}}, JSON
+-- KEYS  meta tok val last jn ed vars
+-- ARGV  call   {as_of, nodes = {{field, ...}, ...}, vars = {...}, edges = {...}, meta = {...},
+--               tokens = {...}, joins = {...}}, JSON
 -- Answers
---   OK, nodes, vars, edges, meta, tokens   lists of texts in the order asked, false where there is nothing
+--   OK, nodes, vars, edges, meta, tokens, joins   lists of texts in the order asked, false where there is nothing
 --   MISSING                                no such run here
 local call = cjson.decode(ARGV.call)
 if redis.call('EXISTS', KEYS.meta) == 0 then return {'MISSING'} end
@@ -40,4 +41,5 @@ local function many(key, fields)
   for i, field in ipairs(fields) do out[i] = redis.call('HGET', key, field) end
   return out
 end
-return {'OK', nodes, vars, many(KEYS.ed, call.edges), many(KEYS.meta, call.meta), many(KEYS.tok, call.tokens)}
+return {'OK', nodes, vars, many(KEYS.ed, call.edges), many(KEYS.meta, call.meta), many(KEYS.tok, call.tokens),
+  many(KEYS.jn, call.joins)}

@@ -1,0 +1,81 @@
+"""Routes that read runs: the list, one run, one node, the graph."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from chalice.app import Blueprint
+
+from chalicelib.api.call import Call, refused
+from chalicelib.api.endpoint import operation
+from chalicelib.api.problems import Answer
+from chalicelib.domain.errors import NotFound
+from chalicelib.domain.ids import job_id
+from chalicelib.domain.state import RUN_TRANSITIONS
+from chalicelib.engine.artifact_access import grant
+from chalicelib.engine.execution_input import execution_input
+from chalicelib.engine.run_list import Filter, list_item
+from chalicelib.engine.run_list import list_runs as page_of
+from chalicelib.engine.run_reader import NODE_VIEW, RUN_VIEW, read
+from chalicelib.engine.views import artifact_refs, node_view, run_links, run_view
+
+Json = Any
+blueprint = Blueprint(__name__)
+_STATUSES: Final = ", ".join(RUN_TRANSITIONS)
+
+
+@operation(blueprint)
+def list_runs(call: Call) -> Answer:
+    """A page of runs. A page may hold fewer than `limit` and still have a next one."""
+    services, status = call.services, call.query.get("status")
+    if status is not None and status not in RUN_TRANSITIONS:
+        raise refused("status", f"Send one of {_STATUSES}.")
+    wanted = Filter(
+        workflow=call.query.get("workflow"),
+        status=status,
+        since=call.time("since"),
+        limit=call.whole("limit", 50, 1, 200),
+        after=call.query.get("cursor") or None,
+    )
+    page = page_of(services.directory, call.tenant, wanted, services.clock.now_ms())
+    items = [list_item(record, run_links(services.public_url, record["run_id"])) for record in page.records]
+    return Answer({"items": items, "next_cursor": page.next})
+
+
+@operation(blueprint)
+def get_run(call: Call) -> Answer:
+    """One run as it stands."""
+    services, run_id = call.services, call.params["run_id"]
+    state, plan = read(services, call.tenant, run_id, RUN_VIEW)
+    grant(services.directory, call.tenant, artifact_refs(state["meta"]))
+    return Answer(run_view(run_id, state, plan, services.public_url), headers=_etag(state["meta"]))
+
+
+@operation(blueprint)
+def get_graph(call: Call) -> Answer:
+    """The run's workflow document, patches included."""
+    state, plan = read(call.services, call.tenant, call.params["run_id"], ("meta",))
+    return Answer(plan.document, headers=_etag(state["meta"]))
+
+
+@operation(blueprint)
+def get_node(call: Call) -> Answer:
+    """One node of a run."""
+    services, run_id, node_id = call.services, call.params["run_id"], call.params["node_id"]
+    state, plan = read(services, call.tenant, run_id, NODE_VIEW)
+    if node_id not in plan.nodes:
+        raise NotFound(f"Run {run_id} has no node {node_id[:64]}.")
+    view, refs = node_view(
+        run_id,
+        state,
+        plan,
+        node_id,
+        lambda job: job_id(job, services.secret),
+        lambda token: execution_input(run_id, state, plan, token),
+    )
+    grant(services.directory, call.tenant, refs)
+    return Answer(view)
+
+
+def _etag(meta: dict[str, str]) -> dict[str, str]:
+    return {"ETag": f'"{meta["rev"]}"'}

@@ -1,0 +1,103 @@
+"""Routes that start runs: of a saved workflow, or of a document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chalice.app import Blueprint
+
+from chalicelib.api.call import Call, check_count, check_name
+from chalicelib.api.compiling import compile_document
+from chalicelib.api.endpoint import operation
+from chalicelib.api.idempotency import key_of, pinned
+from chalicelib.api.problems import Answer
+from chalicelib.domain.errors import Conflict, InvalidInput, Problem
+from chalicelib.domain.ir import Plan
+from chalicelib.domain.schema import MAX_MS
+from chalicelib.engine.catalog import Catalog, Version
+from chalicelib.engine.directory_keys import run_head_key
+from chalicelib.engine.run_list import announce_day
+from chalicelib.engine.runs import StartRequest
+from chalicelib.engine.runs import start_run as begin
+from chalicelib.engine.views import run_links
+
+Json = Any
+blueprint = Blueprint(__name__)
+_COMMON = ("input", "run_id", "timeout_ms")
+
+
+@operation(blueprint)
+def start_saved_run(call: Call) -> Answer:
+    """Start a run of the latest version, or of the one chosen by number or tag."""
+    body = call.members(*_COMMON, "version", "tag")
+    number = body.get("version")
+    if number is not None:
+        check_count(number, "/version", 99_999_999)
+    tag = check_name(body["tag"], "/tag") if body.get("tag") is not None else None
+    version = Catalog(call.services.directory, call.tenant).find(call.name("name"), version=number, tag=tag)
+    return _start_version(call, body, version)
+
+
+@operation(blueprint)
+def start_run(call: Call) -> Answer:
+    """Start a run of a document given here, or of `name`, `name@3`, `name@tag`."""
+    body = call.members(*_COMMON, required=("workflow",))
+    given = body["workflow"]
+    if isinstance(given, str):
+        return _start_version(call, body, Catalog(call.services.directory, call.tenant).named(given[:200]))
+    return _start(call, body, compile_document(call, given), {"name": None, "version": None})
+
+
+def _start_version(call: Call, body: dict[str, Json], version: Version) -> Answer:
+    """Of the version that a first try under the same key has chosen, though a newer one may be the latest by now."""
+    number = pinned(call, call.scope, "version", version.version)
+    if number != version.version:
+        version = Catalog(call.services.directory, call.tenant).version(version.name, number)
+    plan = call.services.plans.load(version.hash)
+    return _start(call, body, plan, {"name": version.name, "version": version.version})
+
+
+def _start(call: Call, body: dict[str, Json], plan: Plan, workflow: dict[str, Json]) -> Answer:
+    services = call.services
+    key = key_of(call)
+    document_name = plan.document.get("name")
+    request = StartRequest(
+        tenant=call.tenant,
+        actor=call.actor,
+        plan=plan,
+        workflow=workflow,
+        input=body.get("input", {}),
+        run_id=check_name(body["run_id"], "/run_id") if body.get("run_id") is not None else None,
+        # Keys are kept per route: the same key on another route is another run.
+        idempotency_key=None if key is None else f"{call.route.method} {call.path} {key}",
+        timeout_ms=_timeout(body.get("timeout_ms")),
+        name=workflow["name"] or (document_name if isinstance(document_name, str) else None),
+    )
+    announce_day(services.directory, call.tenant, services.clock.now_ms())
+    try:
+        run_id = begin(services, request)
+    except Conflict:
+        # One sentence for every case: it must not tell another tenant's run from one's own.
+        problem = Problem("run_id_taken", "/run_id", "Choose another run_id or Idempotency-Key.")
+        raise Conflict("This run_id or key is taken by a run with another body.", (problem,)) from None
+    links = run_links(services.public_url, run_id)
+    view = {"run_id": run_id, "status": _status(call, run_id), "links": links}
+    return Answer(view, 202, {"Location": links["self"]})
+
+
+def _status(call: Call, run_id: str) -> str:
+    """As it stands now: a repeat may find the run at work, or over."""
+    state = call.services.store.snapshot(run_id, ("meta",))
+    if state is not None:
+        return state["meta"]["status"]
+    record = call.services.directory.get(run_head_key(run_id))
+    return str(record["status"]) if record else "PENDING"
+
+
+def _timeout(value: Json) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_MS:
+        return value
+    problem = Problem("bad_number", "/timeout_ms", f"Send milliseconds from 1 to {MAX_MS}.")
+    raise InvalidInput("timeout_ms is not a time that a run can take.", (problem,))

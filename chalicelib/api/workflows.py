@@ -1,0 +1,97 @@
+"""Routes of saved workflows: validate, save, list, read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chalice.app import Blueprint
+
+from chalicelib.api.call import Call, check_name
+from chalicelib.api.compiling import compile_document, graph_view
+from chalicelib.api.endpoint import operation
+from chalicelib.api.problems import Answer
+from chalicelib.api.table import PREFIX
+from chalicelib.domain.compiler import check
+from chalicelib.domain.journal import timestamp
+from chalicelib.engine.catalog import Catalog, Version
+
+Json = Any
+blueprint = Blueprint(__name__)
+
+
+@operation(blueprint)
+def validate_workflow(call: Call) -> Answer:
+    """Compile, run nothing. The answer is 200 whether the document is valid or not."""
+    body = call.json()
+    document = body["workflow"] if isinstance(body, dict) and "workflow" in body and "nodes" not in body else body
+    services = call.services
+    plan, problems, warnings = check(document, limits=services.limits, handlers=services.has_handler)
+    return Answer(
+        {
+            "valid": plan is not None,
+            "errors": [problem.as_json() for problem in problems],
+            "warnings": [warning.as_json() for warning in warnings],
+            "graph": None if plan is None else graph_view(plan),
+        }
+    )
+
+
+@operation(blueprint)
+def save_workflow(call: Call) -> Answer:
+    """Save a version. Content that has a version already gets that one."""
+    body = call.members("tag", required=("name", "workflow"))
+    name = check_name(body["name"], "/name")
+    tag = check_name(body["tag"], "/tag") if body.get("tag") is not None else None
+    plan = compile_document(call, body["workflow"])
+    services = call.services
+    services.plans.save(plan)
+    catalog, now = _catalog(call), services.clock.now_ms()
+    version = catalog.save(name, plan.hash, by=call.actor, at=now)
+    if tag is not None:
+        catalog.tag(name, tag, version.version, by=call.actor, at=now)
+    view = {**_view(version), "tag": tag, "warnings": [dict(warning) for warning in plan.warnings]}
+    location = f"{services.public_url}{PREFIX}/workflows/{name}?version={version.version}"
+    return Answer(view, 201, {"Location": location})
+
+
+@operation(blueprint)
+def list_workflows(call: Call) -> Answer:
+    """A page of workflows, by name."""
+    limit = call.whole("limit", 50, 1, 200)
+    found = _catalog(call).page(limit + 1, call.query.get("cursor") or None)
+    items = [
+        {
+            "name": record["name"],
+            "version": record["latest"],
+            "hash": record["hash"],
+            "updated_at": timestamp(record["updated_at"]),
+            "updated_by": record["updated_by"],
+        }
+        for record in found[:limit]
+    ]
+    return Answer({"items": items, "next_cursor": items[-1]["name"] if len(found) > limit else None})
+
+
+@operation(blueprint)
+def get_workflow(call: Call) -> Answer:
+    """One version with its document and the workflow's tags."""
+    name, catalog = call.name("name"), _catalog(call)
+    number = call.whole("version", 0, 1, 99_999_999) or None
+    version = catalog.find(name, version=number, tag=call.query.get("tag"))
+    plan = call.services.plans.load(version.hash)
+    view = {**_view(version), "tags": catalog.tags(name), "workflow": plan.document}
+    return Answer(view, headers={"ETag": f'"{version.version}"'})
+
+
+def _catalog(call: Call) -> Catalog:
+    return Catalog(call.services.directory, call.tenant)
+
+
+def _view(version: Version) -> dict[str, Json]:
+    return {
+        "name": version.name,
+        "version": version.version,
+        "hash": version.hash,
+        "created_at": timestamp(version.created_at),
+        "created_by": version.created_by,
+    }

@@ -1,0 +1,20 @@
+"""The directory records that go with a run's first and last commit: what lists show of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from chalicelib.engine import directory_keys as keys
+from chalicelib.engine.ports import RunRecord
+from chalicelib.engine.run_list import run_list_record
+
+#: Meta fields that the records are made of.
+RECORD_META = ("tenant", "workflow", "version", "created_at", "started_at")
+
+
+def run_records(run_id: str, meta: Mapping[str, str | None]) -> list[RunRecord]:
+    """The run's head record and its entry in its tenant's list, from its meta fields."""
+    known = {name: value for name, value in meta.items() if value is not None}
+    record = run_list_record(run_id, known)
+    listed = keys.run_list_key(known["tenant"], int(known["created_at"]), run_id)
+    return [RunRecord(run_id, keys.run_head_key(run_id), record), RunRecord(run_id, listed, record)]

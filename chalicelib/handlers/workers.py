@@ -1,0 +1,60 @@
+"""The workers' Lambdas: a batch of tasks, done one by one, and their signals."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from chalice.app import Blueprint, SQSEvent
+
+from chalicelib.config import queue_name
+from chalicelib.domain.commit import compact
+from chalicelib.domain.errors import BadSignal, Unavailable
+from chalicelib.engine.ports import Outgoing
+from chalicelib.engine.work import work
+from chalicelib.handlers.batches import answer, bodies
+from chalicelib.wiring import queues, work_ports, workers
+
+Json = Any
+log = logging.getLogger("graft.worker")
+blueprint = Blueprint(__name__)
+
+
+@blueprint.on_sqs_message(queue=queue_name("tasks-function"), batch_size=10, name="function_worker")
+def function_worker(event: SQSEvent) -> Any:  # noqa: ANN401 - the shape is Lambda's
+    """Run registered functions and allowlisted Lambda functions."""
+    return _batch(event.to_dict(), "tasks-function")
+
+
+@blueprint.on_sqs_message(queue=queue_name("tasks-http"), batch_size=10, name="http_worker")
+def http_worker(event: SQSEvent) -> Any:  # noqa: ANN401 - the shape is Lambda's
+    """Make guarded HTTP requests."""
+    return _batch(event.to_dict(), "tasks-http")
+
+
+def _batch(event: Json, queue: str) -> Json:
+    """Each signal is sent as soon as it is there: a slow task does not hold back its neighbours' results."""
+    failed = [i for i, text in enumerate(bodies(event)) if not _one(text, queue)]
+    return answer(event, failed, queue)
+
+
+def _one(text: str, queue: str) -> bool:
+    """Do one task. False where its message must come again."""
+    try:
+        outgoing = _signal(text, queue)
+        if outgoing is not None:
+            queues().send([outgoing])
+    except Unavailable:
+        log.warning("a task could not be done or reported; it is delivered again")
+        return False
+    return True
+
+
+def _signal(text: str, queue: str) -> Outgoing | None:
+    try:
+        signal = work(json.loads(text), workers(), work_ports())
+    except (BadSignal, ValueError, RecursionError) as error:
+        body = compact({"reason": str(error), "message": text[:65536]})
+        return Outgoing(f"{queue}-dlq", body)
+    return None if signal is None else Outgoing("completion-signals", compact(signal))

@@ -1,0 +1,105 @@
+"""The only place where ports meet adapters; built once per warm process."""
+
+from __future__ import annotations
+
+import time
+from functools import cache, partial
+
+from chalicelib.adapters.aws_clients import AwsClients
+from chalicelib.adapters.clock import RandomIds, SystemClock
+from chalicelib.adapters.dynamodb import DynamoJournal
+from chalicelib.adapters.dynamodb_directory import DynamoDirectory
+from chalicelib.adapters.lambda_invoker import BotoLambdaInvoker
+from chalicelib.adapters.redis.store import RedisRunStore, connect
+from chalicelib.adapters.s3 import S3Artifacts
+from chalicelib.adapters.scheduler import EventBridgeSchedules
+from chalicelib.adapters.secrets import signing_secret
+from chalicelib.adapters.sqs import SqsQueues
+from chalicelib.config import Settings
+from chalicelib.engine.credentials import issue_callback_token
+from chalicelib.engine.plans import PlanStore
+from chalicelib.engine.services import Services
+from chalicelib.engine.step import Coordinator
+from chalicelib.engine.task import Worker
+from chalicelib.engine.work import WorkPorts
+from chalicelib.functions import HANDLERS
+from chalicelib.workers.registry import WorkerParts, build_workers
+
+
+@cache
+def settings() -> Settings:
+    """The deployment's settings. Raises ConfigurationError."""
+    return Settings.from_environment()
+
+
+@cache
+def aws() -> AwsClients:
+    """One client per AWS service."""
+    return AwsClients(settings())
+
+
+@cache
+def queues() -> SqsQueues:
+    """The deployment's queues."""
+    return SqsQueues(aws().client("sqs"), settings().queue_prefix)
+
+
+@cache
+def artifacts() -> S3Artifacts:
+    """The deployment's artifacts."""
+    return S3Artifacts(aws().client("s3"), settings().bucket)
+
+
+@cache
+def services() -> Services:
+    """All that the coordinator and the API need. Raises ConfigurationError, Unavailable."""
+    config = settings()
+    secret = config.signing_secret.encode() or signing_secret(aws(), config.signing_secret_arn)
+    store = RedisRunStore(connect(config.redis_url, cluster=config.redis_cluster))
+    dynamodb = aws().client("dynamodb")
+    directory = DynamoDirectory(dynamodb, config.table)
+    return Services(
+        stage=config.stage,
+        secret=secret,
+        public_url=config.public_url,
+        limits=config.limits,
+        clock=SystemClock(),
+        ids=RandomIds(),
+        journal=DynamoJournal(dynamodb, config.table),
+        directory=directory,
+        queues=queues(),
+        artifacts=artifacts(),
+        schedules=EventBridgeSchedules(
+            aws().client("scheduler"), queues().arn, config.scheduler_role_arn, config.scheduler_group
+        ),
+        store=store,
+        plans=PlanStore(artifacts(), directory, store),
+        callback_token=partial(issue_callback_token, secret),
+        has_handler=has_handler,
+        pause=time.sleep,
+    )
+
+
+def has_handler(name: str) -> bool:
+    """Whether a function node may name this handler: a registered function, or a Lambda function on the allowlist."""
+    return name in HANDLERS or name in settings().lambda_allowlist
+
+
+@cache
+def coordinator() -> Coordinator:
+    """This process's coordinator, with its caches."""
+    return Coordinator(services())
+
+
+@cache
+def workers() -> dict[str, Worker]:
+    """One worker per task type. They need neither Redis nor the table (DESIGN 1)."""
+    config = settings()
+    invoker = BotoLambdaInvoker(aws().client("lambda")) if config.lambda_allowlist else None
+    return build_workers(WorkerParts(config.http_allowlist, config.lambda_allowlist, invoker))
+
+
+@cache
+def work_ports() -> WorkPorts:
+    """What working a task asks of the world."""
+    return WorkPorts(SystemClock(), artifacts())

@@ -1,0 +1,104 @@
+"""`graft validate`, `graft schema` and `graft draw`: what needs a document rather than a server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from chalicelib.domain.compiler import check
+from chalicelib.domain.editor_schema import document_schema
+from chalicelib.domain.limits import Limits
+from infra.cli import show
+from infra.cli.client import segment
+from infra.cli.connect import connect
+from infra.cli.documents import SUFFIXES, read_document
+from infra.cli.errors import OK, USAGE, CliError
+from infra.cli.options import AsJson, Token, Url
+from infra.draw import draw as draw_svg
+
+Json = Any
+
+
+def validate(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A workflow, JSON or YAML; - reads standard input.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say everything that is wrong with a workflow. Needs no server."""
+    plan, problems, warnings = check(read_document(file), limits=Limits(), handlers=_is_handler)
+    if as_json:
+        found = {"errors": problems, "warnings": warnings}
+        listed = {name: [item.as_json() for item in items] for name, items in found.items()}
+        show.print_json({"valid": plan is not None, **listed})
+    else:
+        for problem in problems:
+            show.out().print(show.problem_line(problem.as_json(), "red"))
+        for warning in warnings:
+            show.out().print(show.problem_line(warning.as_json(), "yellow"))
+        if plan is not None:
+            show.say(f"{file} compiles: {_many(len(plan.nodes), 'node')}, {_many(len(plan.edges), 'edge')}.", "green")
+        else:
+            show.say(f"{file} does not compile: {_many(len(problems), 'problem')}.", "red")
+    raise typer.Exit(OK if plan is not None else USAGE)
+
+
+def schema(as_json: AsJson = False) -> None:
+    """Print the JSON Schema of workflow documents, for editors."""
+    show.print_json(document_schema())
+
+
+def draw(
+    what: Annotated[str, typer.Argument(metavar="FILE|RUN", help="A workflow file, or a run's id.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to; by default standard output.")] = None,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw a workflow, or a run with its states, as SVG."""
+    document, run = _picture_of(what, url, token)
+    if not isinstance(document, dict):
+        raise CliError(f"{what} is no workflow: a workflow is an object with nodes and edges.")
+    svg = draw_svg(document, run)
+    if output is not None:
+        write(output, svg)
+    if as_json:
+        show.print_json({"path": str(output)} if output is not None else {"svg": svg})
+    elif output is None:
+        print(svg, end="")
+    else:
+        show.say(f"Drawn to {output}.")
+
+
+def _picture_of(what: str, url: str | None, token: str | None) -> tuple[Json, Json]:
+    if what == "-" or what.endswith(SUFFIXES) or Path(what).is_file():
+        return read_document(what), None
+    api = connect(url, token)
+    answer = api.get(f"/runs/{segment(what)}/workflow")
+    return document_in(answer), api.get(f"/runs/{segment(what)}")
+
+
+def document_in(answer: Json) -> Json:
+    """The document in an answer that is it, or holds it under `workflow`."""
+    return answer["workflow"] if isinstance(answer, dict) and isinstance(answer.get("workflow"), dict) else answer
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file. Raises CliError."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CliError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+def _is_handler(name: str) -> bool:
+    # Imported late: it runs the user's own modules.
+    from chalicelib.functions import HANDLERS  # noqa: PLC0415
+
+    allowed = (word.strip() for word in os.environ.get("GRAFT_LAMBDA_ALLOWLIST", "").split(","))
+    return name in HANDLERS or name in allowed
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count:,} {word}" + ("" if count == 1 else "s")

@@ -1,0 +1,46 @@
+"""The `graft` command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from infra.cli import demo, files, local, runs, show, tokens, workflows
+from infra.cli.errors import OK, CliError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Graft: a serverless workflow engine whose runs can be changed while they run.",
+)
+app.command("run")(runs.run)
+app.command("validate")(files.validate)
+app.command("draw")(files.draw)
+app.command("schema")(files.schema)
+app.command("demo")(demo.demo)
+app.add_typer(runs.app, name="runs")
+app.add_typer(workflows.app, name="workflows")
+app.add_typer(local.app, name="local")
+app.add_typer(tokens.app, name="token")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code (SPEC 15)."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    try:
+        app(arguments, prog_name="graft")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else OK
+    except CliError as error:
+        report = show.error_json if "--json" in arguments else show.error_text
+        report(error)
+        return error.code
+    return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
