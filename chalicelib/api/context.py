@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chalicelib import wiring
 from chalicelib.engine.services import Services
 
 _brought: list[Services] = []
@@ -9,12 +10,7 @@ _brought: list[Services] = []
 
 def services() -> Services:
     """What `use` brought, else this process's own. Raises ConfigurationError."""
-    if _brought:
-        return _brought[-1]
-    # Imported when needed: whoever brings services of their own needs no settings and no AWS client.
-    from chalicelib.wiring import services as wired  # noqa: PLC0415
-
-    return wired()
+    return _brought[-1] if _brought else wiring.services()
 
 
 def use(replacement: Services | None) -> None:

@@ -16,7 +16,6 @@ from chalicelib.domain.ir import Plan
 from chalicelib.domain.schema import MAX_MS
 from chalicelib.engine.catalog import Catalog, Version
 from chalicelib.engine.directory_keys import run_head_key
-from chalicelib.engine.run_list import announce_day
 from chalicelib.engine.runs import StartRequest
 from chalicelib.engine.runs import start_run as begin
 from chalicelib.engine.views import run_links
@@ -73,7 +72,6 @@ def _start(call: Call, body: dict[str, Json], plan: Plan, workflow: dict[str, Js
         timeout_ms=_timeout(body.get("timeout_ms")),
         name=workflow["name"] or (document_name if isinstance(document_name, str) else None),
     )
-    announce_day(services.directory, call.tenant, services.clock.now_ms())
     try:
         run_id = begin(services, request)
     except Conflict:

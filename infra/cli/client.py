@@ -78,8 +78,11 @@ class Api:
         raise AssertionError("the loop returns or raises")
 
     def _silent(self, error: Exception) -> CliError:
-        reason = getattr(error, "reason", None) or error
-        return CliError(f"{self.url} does not answer ({reason}). {self._hint}", SERVER_ERROR)
+        reason: BaseException = error
+        while reason.__cause__ is not None or reason.__context__ is not None:
+            reason = reason.__cause__ or reason.__context__ or reason
+        said = getattr(reason, "strerror", None) or reason
+        return CliError(f"{self.url} does not answer ({said}). {self._hint}", SERVER_ERROR)
 
 
 def segment(text: str) -> str:

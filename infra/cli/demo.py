@@ -30,12 +30,13 @@ Json = Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE_SIZE = 60
+PICTURE = Path(".graft/demo.svg")
 #: Seconds the stack is given to stop before it is killed.
 STOP_S = 15.0
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the run's picture goes.")] = Path("demo.svg"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the run's picture goes.")] = PICTURE,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running until Ctrl-C.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -47,8 +48,9 @@ def demo(
             show.say(f"Graft runs on {ready['api_url']} (ready in {time.monotonic() - begun:.1f} s).", "dim")
         given = {"url": f"http://{address}/penguins", "page_size": PAGE_SIZE}
         started = api.post("/runs", {"workflow": read_document(str(demo_data.WORKFLOW)), "input": given})
-        ended = follow(api, started["run_id"], quiet=as_json)
+        ended = follow(api, started["run_id"], name="penguins", quiet=as_json)
         graph = document_in(api.get(f"/runs/{started['run_id']}/workflow"))
+        output.parent.mkdir(parents=True, exist_ok=True)
         write(output, draw(graph, ended))
         if as_json:
             show.print_json(ended)
@@ -78,9 +80,13 @@ def _tell(ended: dict[str, Json], output: Path) -> None:
     islands = ", ".join(f"{island['island']} {island['penguins']}" for island in found["islands"])
     heaviest = ", ".join(f"{one['body_mass_g']:,} g ({one['species']})" for one in overall["heaviest"])
     show.say("")
-    show.say(f"All {overall['penguins']} penguins: {islands}. Heaviest: {heaviest}.")
-    show.say(f"The run is drawn in {output}. The workflow is {_near(demo_data.WORKFLOW)}.", "dim")
-    show.say("Next: `graft local up`, then `graft run FILE --watch` and `graft draw RUN -o run.svg`.", "dim")
+    show.say(f"All {overall['penguins']} penguins: {islands}.")
+    show.say(f"The heaviest: {heaviest}.")
+    show.say("")
+    show.say(f"The run's picture is {output}; its workflow is {_near(demo_data.WORKFLOW)}.", "dim")
+    show.say(
+        "`graft demo --keep` leaves the API running, for `graft runs show RUN` and `graft draw RUN -o run.svg`.", "dim"
+    )
 
 
 def _near(path: Path) -> str:

@@ -36,7 +36,8 @@ def run(
     api = connect(url, token)
     started = api.post("/runs", body)
     if watch:
-        finish(api, started["run_id"], as_json=as_json)
+        named = body["workflow"].get("name") if isinstance(body["workflow"], dict) else workflow
+        finish(api, started["run_id"], name=str(named or "workflow"), as_json=as_json)
     elif as_json:
         show.print_json(started)
     else:
@@ -50,9 +51,9 @@ def workflow_of(given: str) -> Json:
     return given
 
 
-def finish(api: Api, run_id: str, *, as_json: bool) -> None:
+def finish(api: Api, run_id: str, *, name: str = "workflow", as_json: bool) -> None:
     """Follow a run to its end, print what came out, and exit with the code that says how it ended."""
-    ended = follow(api, run_id, quiet=as_json)
+    ended = follow(api, run_id, name=name, quiet=as_json)
     if as_json:
         show.print_json(ended)
     else:

@@ -30,15 +30,15 @@ _FREE_ROWS = 8
 _FIRST = {"FAILED": 0, "RETRYING": 1, "RUNNING": 2, "WAITING": 3, "COMPLETED": 4, "CANCELLED": 5, "SKIPPED": 6}
 
 
-def follow(api: Api, run_id: str, *, quiet: bool = False) -> dict[str, Json]:
-    """Show a run's progress until it ends, and return the run. `quiet` shows nothing.
+def follow(api: Api, run_id: str, *, name: str = "workflow", quiet: bool = False) -> dict[str, Json]:
+    """Show a run's progress until it ends, and return the run. `quiet` shows nothing; `name` heads an unsaved one.
 
     Raises CliError when the server stays silent, or with the exit code for Ctrl-C, which leaves the run going.
     """
     try:
         if quiet:
             return _until_ended(api, run_id, lambda events, run: None)
-        return _live(api, run_id) if sys.stdout.isatty() else _until_ended(api, run_id, _print_events)
+        return _live(api, run_id, name) if sys.stdout.isatty() else _until_ended(api, run_id, _print_events)
     except KeyboardInterrupt:
         text = f"Stopped watching. The run goes on: `graft runs watch {run_id}` takes up again."
         raise CliError(text, INTERRUPTED) from None
@@ -92,8 +92,8 @@ def event_line(event: Mapping[str, Json]) -> str:
     return show.clean("  ".join(part for part in parts if part)).plain
 
 
-def _live(api: Api, run_id: str) -> dict[str, Json]:
-    board = Board(run_id)
+def _live(api: Api, run_id: str, name: str) -> dict[str, Json]:
+    board = Board(run_id, name)
     console = show.out()
     with Live(get_renderable=board.render, console=console, refresh_per_second=8, transient=False) as live:
         board.height = lambda: max(5, console.height - _FREE_ROWS)
@@ -107,7 +107,8 @@ def _live(api: Api, run_id: str) -> dict[str, Json]:
 class Board:
     """The live table of one run."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, name: str) -> None:
+        self._name = name
         self._run: dict[str, Json] = {"run_id": run_id, "status": "PENDING", "nodes": {}}
         self._spinner = Spinner("dots", style="blue")
         self._ahead_s = 0.0
@@ -141,7 +142,7 @@ class Board:
 
     def _heading(self) -> RenderableType:
         run = self._run
-        name = (run.get("workflow") or {}).get("name") or "workflow"
+        name = (run.get("workflow") or {}).get("name") or self._name
         done = run.get("status") in ENDED
         line = Text.assemble(
             show.clean(name, "bold"), "  ", show.clean(run.get("run_id"), "dim"), "  ", show.status(run.get("status"))
@@ -153,8 +154,9 @@ class Board:
         return self._spinner
 
     def _row(self, name: str, node: Mapping[str, Json]) -> list[RenderableType]:
+        ran = node.get("status") != "SKIPPED"
         counts = [node.get("iteration"), node.get("attempts")]
-        cells = [str(count) if isinstance(count, int) and count else "" for count in counts]
+        cells = [str(count) if isinstance(count, int) and count and ran else "" for count in counts]
         mark = {"COMPLETED": "✓ ", "FAILED": "✗ ", "RUNNING": "▸ ", "SKIPPED": "– "}.get(str(node.get("status")), "  ")
         state = Text(mark, style=show.STYLES.get(str(node.get("status")), "")) + show.status(node.get("status"))
         return [show.clean(name), show.clean(node.get("type"), "dim"), state, *cells, self._elapsed(node)]

@@ -36,7 +36,7 @@ class Router:
         self._picture, self._grid, self._places = picture, grid, places
         #: Label rectangles taken so far, by column: (left, right, middle y).
         self._taken: dict[int, list[tuple[float, float, float]]] = {}
-        self._bottoms = [max(self._bottom(item) for item in column) for column in grid.columns]
+        self._bottoms = [max((self._bottom(item) for item in column), default=0.0) for column in grid.columns]
         self._shifts = _shifts(picture.lines)
 
     def routes(self) -> list[Route]:

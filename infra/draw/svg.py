@@ -16,8 +16,8 @@ from infra.draw.routes import LABEL_H, Route, Router
 
 Json = Any
 
-#: What XML cannot hold, not even escaped.
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+#: What XML cannot hold, not even escaped, and what turns the direction of text.
+_NOT_XML = re.compile("[\u202a-\u202e\u2066-\u2069]|[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 #: Pixels that the heading needs.
 MIN_WIDTH = 360.0
 _STATUS_W = 6.6

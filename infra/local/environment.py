@@ -11,7 +11,9 @@ from infra.local.lambda_events import ACCOUNT
 from infra.local.ports import HOST
 
 STAGE = "local"
-_SCHEDULER = {
+#: Unless the caller says otherwise. The pollers take partial failures as a mapping with ReportBatchItemFailures does.
+_DEFAULTS = {
+    "GRAFT_PARTIAL_BATCHES": "1",
     "GRAFT_SCHEDULER_GROUP": "graft-local",
     "GRAFT_SCHEDULER_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/graft-local-scheduler",
 }
@@ -40,7 +42,7 @@ def child_environment(caller: Mapping[str, str], endpoints: Endpoints, secret: s
     if endpoints.own_aws:
         env = {name: value for name, value in env.items() if not name.startswith(("AWS_", "LOCALSTACK_"))}
         env |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-    env = {**_CREDENTIALS, **_SCHEDULER, **env}
+    env = {**_CREDENTIALS, **_DEFAULTS, **env}
     if endpoints.aws_url:
         env["AWS_ENDPOINT_URL"] = endpoints.aws_url
     env |= {

@@ -34,6 +34,7 @@ def test_children_get_the_stacks_settings(fake_stack):
     settings = json.loads(body)
     assert status == 200
     assert settings["GRAFT_STAGE"] == "local"
+    assert settings["GRAFT_PARTIAL_BATCHES"] == "1"
     assert settings["GRAFT_PUBLIC_URL"] == fake_stack.ready["api_url"]
     assert settings["REDIS_URL"] == fake_stack.ready["redis_url"]
     assert settings["AWS_ENDPOINT_URL"] == fake_stack.ready["aws_endpoint_url"]

@@ -1,0 +1,89 @@
+"""Reads what the engine made of a run, in the shape of the reference's `Result.agreed()`, and compares the two."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+from chalicelib.domain.ids import Token, parse_token
+from chalicelib.engine.ports import RunState
+from tests.simulation.reference_state import Result
+
+Json = Any
+Found = dict[str, Any]
+
+
+def found(state: RunState, tasks: list[dict[str, Json]], document: dict[str, Json]) -> Found:
+    """How the engine's run ended, from its hashes and the task messages that were sent."""
+    meta = state["meta"]
+    error = json.loads(meta["error"]) if "error" in meta and meta["status"] == "FAILED" else None
+    return {
+        "status": meta["status"],
+        "error": error and {"type": error["type"], "node_id": error.get("node_id")},
+        "output": json.loads(meta["output"]) if "output" in meta else None,
+        "nodes": {node["id"]: _node_status(state, node["id"]) for node in document["nodes"]},
+        "executions": _executions(state),
+        "vars": {name: json.loads(text.split("|", 2)[2]) for name, text in state["vars"].items() if "#" not in name},
+        "tasks": {(t["node_id"], tuple(t["loops"].items())): t["config"] for t in tasks if t["attempt"] == 1},
+    }
+
+
+def _ends(state: RunState) -> list[tuple[Token, str]]:
+    """(token, status) of all that was settled; a cancelled timer stands for the attempt it would have begun."""
+    ends = []
+    for text, record in state["done"].items():
+        token, status = parse_token(text), record.split("|")[3]
+        kind, _, node = token.node.partition(":")
+        if kind in ("$retry", "$arm") and status in ("CANCELLED", "FAILED"):
+            token = Token(node, token.scope, token.index, token.epoch, token.attempt)
+        if not token.node.startswith("$"):
+            ends.append((token, status))
+    return ends
+
+
+def _executions(state: RunState) -> Counter[tuple[Any, ...]]:
+    shown = {"RETRIED": "FAILED"}
+    return Counter((t.node, t.scope, t.attempt, shown.get(status, status)) for t, status in _ends(state))
+
+
+def _node_status(state: RunState, node: str) -> str:
+    """The newest scope instance's newest attempt."""
+    settled = [(tuple(n for _, n in t.scope), t.attempt, status) for t, status in _ends(state) if t.node == node]
+    return max(settled)[2] if settled else "PENDING"
+
+
+def differences(engine: Found, result: Result, document: dict[str, Json]) -> list[str]:
+    """What engine and reference do not agree on, one sentence each."""
+    wanted = result.agreed()
+    if result.cut_short:
+        idle = {"PENDING", "SKIPPED"}
+        engine["nodes"] = {n: "IDLE" if s in idle else s for n, s in engine["nodes"].items()}
+        engine["executions"] = Counter({e: n for e, n in engine["executions"].items() if e[3] != "SKIPPED"})
+    if wanted["error"] is None and len(result.failures) > 1:
+        engine["error"] = None
+    sent, wanted["tasks"] = engine.pop("tasks"), _function_tasks(wanted["tasks"], document)
+    lines = [
+        f"{name}: the engine has {value!r}, the reference {wanted[name]!r}"
+        for name, value in engine.items()
+        if name not in ("executions", "nodes") and value != wanted[name]
+    ]
+    for name in ("nodes", "executions"):
+        lines += _mapping(name, engine[name], wanted[name])
+    if result.cut_short:  # what was begun and cancelled at once may not have been sent
+        wanted["tasks"] = {key: config for key, config in wanted["tasks"].items() if key in sent}
+    return lines + _mapping("tasks", sent, wanted["tasks"])
+
+
+def _function_tasks(tasks: dict[Any, Any], document: dict[str, Json]) -> dict[Any, Any]:
+    functions = {node["id"] for node in document["nodes"] if node["type"] == "function"}
+    return {key: config for key, config in tasks.items() if key[0] in functions and config is not None}
+
+
+def _mapping(name: str, engine: dict[Any, Any], wanted: dict[Any, Any]) -> list[str]:
+    keys = sorted(set(engine) | set(wanted), key=repr)
+    return [
+        f"{name} {key}: the engine has {engine.get(key)!r}, the reference {wanted.get(key)!r}"
+        for key in keys
+        if engine.get(key) != wanted.get(key)
+    ]

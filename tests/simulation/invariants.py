@@ -1,0 +1,123 @@
+"""What must hold in every world after every event, whatever was killed, repeated or reordered."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+
+from chalicelib.adapters.redis.keys import run_key
+from chalicelib.domain.ids import parse_job_id, parse_token
+from chalicelib.domain.journal import Item, expand, parse_item
+from chalicelib.domain.state import ENDED
+from chalicelib.engine.ports import JournalItem
+
+
+class Violation(AssertionError):
+    """An invariant does not hold."""
+
+
+def require(holds: bool, sentence: str) -> None:
+    """Raises Violation with this sentence."""
+    if not holds:
+        raise Violation(sentence)
+
+
+@dataclass(slots=True)
+class Chain:
+    """What the journal of one run has said so far, read without the engine's own fold."""
+
+    items: list[JournalItem] = field(default_factory=list)
+    opened: set[str] = field(default_factory=set)
+    closed: set[str] = field(default_factory=set)
+    #: Settlements that are not retried, by (node, scope, index, epoch).
+    ends: Counter[tuple[Any, ...]] = field(default_factory=Counter)
+    status: str = "PENDING"
+
+
+class Audit:
+    """Watches commits, journal and messages of one world. Holds no part of the engine's state as its own."""
+
+    def __init__(self, client: redis.Redis, secret: bytes) -> None:
+        self._client, self._secret = client, secret
+        self.chains: dict[str, Chain] = {}
+        #: job id -> message text: every send of a job is byte-equal (HAZARDS 11).
+        self._sent: dict[str, str] = {}
+
+    def store(self, run_id: str) -> None:
+        """After a commit: tokens are conserved, and a live run has one."""
+        pipe = self._client.pipeline(transaction=False)
+        pipe.hmget(run_key(run_id, "meta"), ["out", "status"])
+        pipe.hlen(run_key(run_id, "tok"))
+        (out, status), tokens = pipe.execute()
+        if out is None:
+            return
+        require(int(out) == tokens, f"run {run_id} counts {out} outstanding tokens and has {tokens}")
+        if status in ENDED:
+            require(tokens == 0, f"run {run_id} is {status} with {tokens} tokens outstanding")
+        else:
+            require(tokens > 0, f"run {run_id} is {status} with nothing outstanding")
+
+    def appended(self, item: JournalItem) -> None:
+        """A new journal item: the chain is whole, and each execution is settled once."""
+        chain = self.chains.setdefault(item.run_id, Chain())
+        before = chain.items[-1] if chain.items else None
+        seq, no, prev = (before.seq + before.events, before.no + 1, before.id) if before else (1, 1, "")
+        place = f"commit {item.no} of run {item.run_id}"
+        require((item.seq, item.no, item.prev_id) == (seq, no, prev), f"{place} does not follow the journal's end")
+        require(item.events >= 1, f"{place} says nothing")
+        shown = expand(item.text, item.run_id, lambda job: job.token)
+        require(len(shown) == item.events, f"{place} counts {item.events} events and shows {len(shown)}")
+        require(chain.status not in ENDED, f"{place} comes after the run was {chain.status}")
+        chain.items.append(item)
+        self._tokens(chain, parse_item(item.text), place)
+
+    def _tokens(self, chain: Chain, item: Item, place: str) -> None:
+        body = item.body
+        if "settle" in body:
+            token, status, _ = body["settle"]
+            self._close(chain, token, status, place)
+        for token, _ in body.get("skips", []):
+            self._end(chain, token, place)
+        for instance in item.dropped:
+            self._end(chain, f"{instance}#0.0", place)
+        for emit in item.opened():
+            require(emit[0] not in chain.opened, f"{place} creates {emit[0]} a second time")
+            chain.opened.add(emit[0])
+        for token in item.cancelled:
+            self._close(chain, token, "CANCELLED", place)
+        chain.status = body.get("meta", {}).get("status", chain.status)
+        outstanding = {token for token in chain.opened - chain.closed if not token.startswith("$end")}
+        if chain.status not in ENDED:
+            require(bool(outstanding) or bool(item.end), f"{place} leaves nothing outstanding in a live run")
+
+    def _close(self, chain: Chain, token: str, status: str, place: str) -> None:
+        require(token in chain.opened, f"{place} settles {token}, which was never created")
+        require(token not in chain.closed, f"{place} settles {token} a second time")
+        chain.closed.add(token)
+        if status != "RETRIED":
+            self._end(chain, token, place)
+
+    def _end(self, chain: Chain, text: str, place: str) -> None:
+        token = parse_token(text)
+        if token.node.startswith("$"):
+            return
+        key = (token.node, token.scope, token.index, token.epoch)
+        chain.ends[key] += 1
+        require(chain.ends[key] == 1, f"{place} ends {text}, and its node has ended in this scope before")
+
+    def message(self, queue: str, body: str) -> None:
+        """A message leaves: what it names is in the journal, and a repeat is the same to the byte."""
+        raw = json.loads(body)
+        require(not queue.endswith("-dlq"), f"a message went to {queue}: {body[:300]}")
+        jobs = raw["jobs"] if raw.get("kind") == "continue" else [raw["job_id"]]
+        for text in jobs:
+            job = parse_job_id(text, self._secret)
+            items = self.chains.get(job.run_id, Chain()).items
+            known = len(items) >= job.no and items[job.no - 1].id == job.commit
+            require(known, f"a message for {job.token} leaves before commit {job.no} is in the journal")
+        if queue.startswith("tasks-"):
+            require(self._sent.setdefault(raw["job_id"], body) == body, f"two different messages of one job: {body}")

@@ -1,0 +1,108 @@
+"""The ports of the simulated world: the real store, and doubles that report what passes through them."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from chalicelib.adapters.redis.store import RedisRunStore
+from chalicelib.engine.ports import RUN_HASHES, CommitAnswer, CommitCall, JournalItem, Outgoing, ReadAnswer, ReadCall, RunState
+from tests.doubles.clock import ManualClock
+from tests.doubles.directory import MemoryDirectory
+from tests.doubles.faults import Fault, effect
+from tests.doubles.journal import MemoryJournal
+from tests.doubles.queues import MemoryQueues
+from tests.simulation.invariants import Audit
+
+SIGNALS = "completion-signals"
+
+
+class WatchedStore:
+    """The Redis store with a stop around every call, and between the parts of a pipeline."""
+
+    def __init__(self, inner: RedisRunStore, at: Fault, audit: Audit) -> None:
+        self.inner, self._at, self._audit = inner, at, audit
+
+    def commit(self, calls: Sequence[CommitCall]) -> list[CommitAnswer]:
+        answers = []
+        with effect(self._at, "store.commit"):
+            for number, call in enumerate(calls):
+                if number:
+                    self._at("store.commit.between")
+                answers += self.inner.commit([call])
+                self._audit.store(call.run_id)
+        return answers
+
+    def read(self, calls: Sequence[ReadCall]) -> list[ReadAnswer]:
+        self._at("store.read")
+        return self.inner.read(calls)
+
+    def install(self, run_id: str, state: RunState) -> bool:
+        with effect(self._at, "store.install"):
+            return self.inner.install(run_id, state)
+
+    def acknowledge(self, acks: Sequence[tuple[str, int, str, Sequence[str]]]) -> None:
+        with effect(self._at, "store.acknowledge"):
+            self.inner.acknowledge(acks)
+
+    def unwritten(self, run_id: str, owner: str, now_ms: int) -> tuple[int, bool, list[tuple[str, str]]]:
+        with effect(self._at, "store.unwritten"):
+            return self.inner.unwritten(run_id, owner, now_ms)
+
+    def snapshot(self, run_id: str, hashes: Sequence[str] = RUN_HASHES) -> RunState | None:
+        self._at("store.snapshot")
+        return self.inner.snapshot(run_id, hashes)
+
+    def get_plan(self, hash: str) -> str | None:
+        self._at("store.get_plan")
+        return self.inner.get_plan(hash)
+
+    def put_plan(self, hash: str, text: str) -> None:
+        self.inner.put_plan(hash, text)
+
+    def ping(self) -> bool:
+        return self.inner.ping()
+
+
+class WatchedJournal(MemoryJournal):
+    """The journal; each item that is new to it is judged."""
+
+    def __init__(self, directory: MemoryDirectory, at: Fault, audit: Audit) -> None:
+        super().__init__(directory, at)
+        self._audit = audit
+
+    def _store(self, item: JournalItem) -> None:
+        known = len(self._chains.get(item.run_id, []))
+        super()._store(item)
+        if len(self._chains[item.run_id]) > known:
+            self._audit.appended(item)
+
+
+class WatchedQueues(MemoryQueues):
+    """SQS that remembers every signal it ever carried, and has each message judged before it leaves."""
+
+    def __init__(self, clock: ManualClock, at: Fault, rng: random.Random, audit: Audit) -> None:
+        super().__init__(clock, at, rng, max_receives=10_000)
+        self._audit = audit
+        self.carried: list[str] = []
+        self.tasks: list[dict[str, Any]] = []
+
+    def _put(self, queue: str, message: Outgoing) -> None:
+        if queue == SIGNALS:
+            self.carried.append(message.body)
+        else:
+            self.tasks.append(json.loads(message.body))
+        self._audit.message(queue, message.body)
+        super()._put(queue, message)
+
+
+def pausing(clock: ManualClock, rng: random.Random, at: Fault) -> Callable[[float], None]:
+    """`Services.pause`: lets the others go on, and time pass by the wait or by much more."""
+
+    def pause(seconds: float) -> None:
+        at("pause")
+        clock.advance(rng.choice([max(1, int(seconds * 1000)), 50, 700]))
+
+    return pause

@@ -1,0 +1,280 @@
+"""One seeded world: several coordinators over one store, their clients and workers, and a scheduler that owns all chance.
+
+The scheduler chooses every event: which step goes on to its next I/O call, which dies there, what is delivered, when and
+how often, and how time passes. The same seed gives the same world to the last event.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from chalicelib.adapters.redis.store import RedisRunStore
+from chalicelib.domain.compiler import compile_workflow
+from chalicelib.domain.errors import Unavailable
+from chalicelib.domain.ids import parse_job_id
+from chalicelib.domain.limits import Limits
+from chalicelib.engine.plans import PlanStore
+from chalicelib.engine.ports import Outgoing
+from chalicelib.engine.runs import StartRequest, start_run
+from chalicelib.engine.services import Services
+from chalicelib.engine.step import Coordinator
+from tests.doubles.artifacts import MemoryArtifacts
+from tests.doubles.clock import ManualClock, SeededIds
+from tests.doubles.directory import MemoryDirectory
+from tests.doubles.queues import Received
+from tests.doubles.schedules import MemorySchedules
+from tests.simulation.generate import behaviour, run_input, workflow
+from tests.simulation.invariants import Audit, require
+from tests.simulation.ports import SIGNALS, WatchedJournal, WatchedQueues, WatchedStore, pausing
+from tests.simulation.reference_state import Behave
+from tests.simulation.strands import Killed, Strand, Strands
+
+Json = Any
+SECRET = b"a secret of simulated worlds"
+#: Events after which a world counts as hanging.
+MOST_EVENTS = 20_000
+TASKS = ("tasks-function", "tasks-http")
+SIZES = (1, 1, 2, 3, 5, 10)
+
+
+@dataclass(frozen=True)
+class Chaos:
+    """How rough this world is."""
+
+    #: Chance that an I/O call kills its step, and that it fails with Unavailable; how often at most.
+    kill: float
+    refuse: float
+    harm: int
+    #: Signals delivered again, at any time; chance that an acknowledgement is lost.
+    repeats: int
+    unacknowledged: float
+
+    @classmethod
+    def draw(cls, rng: random.Random) -> Chaos:
+        """A calm world now and then, a rough one mostly."""
+        return cls(
+            kill=rng.choice([0, 0.01, 0.05, 0.15]),
+            refuse=rng.choice([0, 0, 0.03, 0.1]),
+            harm=rng.choice([3, 10, 30]),
+            repeats=rng.choice([0, 3, 10]),
+            unacknowledged=rng.choice([0, 0.05, 0.2]),
+        )
+
+
+@dataclass(frozen=True)
+class SimulatedRun:
+    """One run to be done: its document, its input, and how its workers answer."""
+
+    run_id: str
+    document: dict[str, Json]
+    input: Json
+    behave: Behave
+
+
+class World:
+    """Runs a seed to its end. `trace` tells what happened, an event a line."""
+
+    def __init__(self, client: redis.Redis, seed: int, *, confluent: bool = True) -> None:
+        self.rng = random.Random(f"world {seed}")
+        self.chaos = Chaos.draw(self.rng)
+        self.trace: list[str] = []
+        self.clock, self.ids = ManualClock(1_800_000_000_000), SeededIds(seed)
+        self.strands, self.audit = Strands(), Audit(client, SECRET)
+        at = self.strands.at
+        self.store = WatchedStore(RedisRunStore(client), at, self.audit)
+        self.directory, self.artifacts = MemoryDirectory(), MemoryArtifacts()
+        self.journal = WatchedJournal(self.directory, at, self.audit)
+        self.queues = WatchedQueues(self.clock, at, self.rng, self.audit)
+        self.schedules = MemorySchedules(self.queues)
+        self.runs = {run.run_id: run for run in _drawn(self.rng, seed, confluent)}
+        self._waiting = list(self.runs.values())
+        self._idle = [self._coordinator() for _ in range(self.rng.choice([1, 2, 2, 3]))]
+        self._harm, self._repeats = self.chaos.harm, self.chaos.repeats
+
+    def services(self) -> Services:
+        """What one process has: the common ports, its own caches."""
+        return Services(
+            stage="test", secret=SECRET, public_url="https://graft.test", limits=Limits(), clock=self.clock, ids=self.ids,
+            journal=self.journal, directory=self.directory, queues=self.queues, artifacts=self.artifacts,
+            schedules=self.schedules, store=self.store, plans=PlanStore(self.artifacts, self.directory, self.store),
+            callback_token=lambda job, run, node, attempt, expires: f"callback-{node}-{attempt}-{expires}",
+            has_handler=lambda name: True, pause=pausing(self.clock, self.rng, self.strands.at),
+        )  # fmt: skip
+
+    def _coordinator(self) -> Coordinator:
+        return Coordinator(self.services())
+
+    def play(self) -> None:
+        """Run to the end: every run has ended, no message is left. Then repeat some signals: nothing may change."""
+        try:
+            self._drain()
+            before = {run_id: self.state(run_id) for run_id in self.runs}
+            for body in self.rng.sample(self.queues.carried, min(5, len(self.queues.carried))):
+                self.queues.send([Outgoing(SIGNALS, body)])
+            self._drain()
+            for run_id, state in before.items():
+                require(self.state(run_id) == state, f"run {run_id} has changed after its end")
+        finally:
+            self.strands.close()
+
+    def state(self, run_id: str) -> dict[str, dict[str, str]]:
+        """The run's hashes without what is the store's own business."""
+        state = self.store.inner.snapshot(run_id)
+        assert state is not None, f"run {run_id} is not in the store"
+        for name in ("tail", "ready"):
+            state.pop(name)
+        for name in ("mark", "lease", "lease_until"):
+            state["meta"].pop(name, None)
+        return state
+
+    def _drain(self) -> None:
+        for _ in range(MOST_EVENTS):
+            if not self._event():
+                return
+        raise AssertionError(f"the world does not come to an end; its last event: {self.trace[-1]}")
+
+    def _event(self) -> bool:
+        """One event chosen by chance among the possible ones. False when none is left."""
+        now = self.clock.now_ms()
+        visible = {queue: (self.queues.next_visible(queue) or now + 1) <= now for queue in (SIGNALS, *TASKS)}
+        options: list[tuple[float, Callable[[], None]]] = []
+        options += [(6 * strand.laziness, lambda s=strand: self._resume(s)) for strand in self.strands.open]
+        if self._idle and visible[SIGNALS]:
+            options.append((3, self._deliver))
+        options += [(3, lambda q=queue: self._work(q)) for queue in TASKS if visible[queue]]
+        if self._waiting:
+            options.append((1, self._start))
+        if not options and not self._pass_time():
+            return False
+        options.append((0.1, lambda: self._tick(self.rng.choice([1, 100, 3000]))))
+        if self._repeats and self.queues.carried:
+            options.append((0.3, self._repeat))
+        weights, actions = zip(*options, strict=True)
+        self.rng.choices(actions, weights)[0]()
+        return True
+
+    def _tick(self, milliseconds: int) -> None:
+        self.clock.advance(milliseconds)
+        self.trace.append(f"time passes: {milliseconds} ms")
+
+    def _pass_time(self) -> bool:
+        """Nothing can happen now: on to the next message or schedule."""
+        times = [self.queues.next_visible(queue) for queue in (SIGNALS, *TASKS)] + [self.schedules.next_at()]
+        due = [time for time in times if time is not None]
+        if not due:
+            return False
+        self.clock.advance_to(min(due))
+        self.schedules.fire(self.clock.now_ms())
+        self.trace.append(f"on to {self.clock.now_ms()}")
+        return True
+
+    def _resume(self, strand: Strand) -> None:
+        order = self._harm_to(strand)
+        self.trace.append(f"{strand.name} at {strand.where}" + (f": {type(order).__name__}" if order else ""))
+        self.strands.resume(strand, order)
+        if strand.done:
+            strand.ended(strand)
+
+    def _harm_to(self, strand: Strand) -> BaseException | None:
+        if not self._harm:
+            return None
+        dice = self.rng.random()
+        if dice < self.chaos.kill:
+            self._harm -= 1
+            return Killed()
+        if dice < self.chaos.kill + self.chaos.refuse and strand.where not in ("start", "pause"):
+            self._harm -= 1
+            return Unavailable(f"{strand.where} failed on purpose.")
+        return None
+
+    def _spawn(self, name: str, body: Callable[[], Any], end: Callable[[Strand], None]) -> None:
+        laziness = self.rng.choice([1, 1, 1, 0.2, 0.02])
+        self.strands.add(Strand(name, body, end, laziness))
+
+    def _start(self) -> None:
+        """A client starts a run; when the start dies it is sent again."""
+        run = self._waiting.pop(self.rng.randrange(len(self._waiting)))
+        services = self.services()
+        plan = compile_workflow(run.document, limits=Limits())
+        request = StartRequest("acme", "tester", plan, {"name": "generated", "version": None}, run.input, run.run_id)
+
+        def ended(strand: Strand) -> None:
+            if isinstance(strand.error, Killed | Unavailable):
+                self._waiting.append(run)
+            elif strand.error is not None:
+                raise strand.error
+
+        self._spawn(f"start of {run.run_id}", lambda: start_run(services, request), ended)
+
+    def _deliver(self) -> None:
+        """A batch of signals, of any runs, to one coordinator."""
+        coordinator = self._idle.pop(self.rng.randrange(len(self._idle)))
+        batch = self.queues.receive(SIGNALS, self.rng.choice(SIZES))
+        name = f"step {batch[0].receipt}"
+        self.trace.append(f"{name} gets {[_short(message.body) for message in batch]}")
+
+        def ended(strand: Strand) -> None:
+            killed = isinstance(strand.error, Killed)
+            self._idle.append(self._coordinator() if killed else coordinator)
+            if strand.error is None:
+                self._acknowledge(batch, strand.result)
+            elif not isinstance(strand.error, Killed | Unavailable):
+                raise strand.error
+
+        self._spawn(name, lambda: coordinator.handle([message.body for message in batch]), ended)
+
+    def _acknowledge(self, batch: list[Received], failed: set[int]) -> None:
+        for position, message in enumerate(batch):
+            if position not in failed and self.rng.random() >= self.chaos.unacknowledged:
+                self.queues.delete(SIGNALS, message.receipt)
+
+    def _work(self, queue: str) -> None:
+        """A worker takes some tasks, answers them or dies, before or after its answer."""
+        for message in self.queues.receive(queue, self.rng.choice(SIZES)):
+            task = json.loads(message.body)
+            dice = self.rng.random() if self._harm else 1.0
+            self.trace.append(f"a worker has {_short(message.body)}")
+            if dice < self.chaos.kill:
+                self._harm -= 1
+                continue
+            self.queues.send([Outgoing(SIGNALS, self._answer(task), self.rng.choice([0, 0, 0, 1, 3]))])
+            if dice >= self.chaos.kill + self.chaos.unacknowledged:
+                self.queues.delete(queue, message.receipt)
+
+    def _answer(self, task: dict[str, Json]) -> str:
+        outcome = self.runs[task["run_id"]].behave(task["node_id"], tuple(task["loops"].items()), task["attempt"])
+        signal = {"version": "1.0", **{name: task[name] for name in ("job_id", "run_id", "node_id")}}
+        if outcome.status == "completed":
+            return json.dumps({**signal, "status": "completed", "result": outcome.output})
+        error = {"type": outcome.error, "message": outcome.error, "retryable": outcome.retryable}
+        return json.dumps({**signal, "status": "failed", "error": error})
+
+    def _repeat(self) -> None:
+        """Any signal ever carried comes once more."""
+        self._repeats -= 1
+        body = self.rng.choice(self.queues.carried)
+        self.trace.append(f"{_short(body)} comes again")
+        self.queues.send([Outgoing(SIGNALS, body, self.rng.choice([0, 0, 2, 60]))])
+
+
+def _drawn(rng: random.Random, seed: int, confluent: bool) -> list[SimulatedRun]:
+    runs = []
+    count = rng.choice([1, 1, 1, 2, 3])
+    for number in range(count):
+        document = workflow(rng, size=rng.choice([5, 10, 15] if count > 1 else [8, 15, 25]), confluent=confluent)
+        runs.append(SimulatedRun(f"run-{seed}-{number}", document, run_input(rng), behaviour(rng, document)))
+    return runs
+
+
+def _short(body: str) -> str:
+    """A message in a few words."""
+    message = json.loads(body)
+    jobs = message["jobs"] if "jobs" in message else [message["job_id"]]
+    names = [f"{job.run_id}:{job.token}" for job in (parse_job_id(text, SECRET) for text in jobs)]
+    return f"{message.get('kind', message.get('status', 'task'))} {' '.join(names)}"
