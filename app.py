@@ -7,7 +7,8 @@ from chalice.app import Chalice
 from chalicelib.api import artifacts, events, fallback, runs, service, starts, tasks, workflows
 from chalicelib.handlers import blueprints
 
-app = Chalice(app_name="graft")
+# The loggers are named graft.*: Chalice would silence them below ERROR.
+app = Chalice(app_name="graft", configure_logs=False)
 app.register_blueprint(workflows.blueprint)
 app.register_blueprint(starts.blueprint)
 app.register_blueprint(runs.blueprint)

@@ -35,7 +35,7 @@ class Call:
     #: On callback routes: the attempt that the token in the path may settle.
     task: TaskClaims | None
     path: str
-    #: What the idempotency record keeps of the first try (see idempotency.pinned).
+    #: Under an Idempotency-Key: `at`, when it was first used (milliseconds), and what else the first try pinned.
     pins: dict[str, Json] = field(default_factory=dict)
     _body: Json = _UNREAD
 

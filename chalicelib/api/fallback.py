@@ -33,9 +33,11 @@ def unserved() -> Response:
 
 def unserved_answer(method: str, path: str) -> Answer:
     """405 with the methods that the path has, or 404."""
-    methods = sorted({route.method for route in ROUTES if _fits(route.full_path, path)})
-    if methods:
-        return _wrong_method(method, methods)
+    fitting = [route for route in ROUTES if _fits(route.full_path, path)]
+    if fitting:
+        # A literal path goes before one with parameters, as in API Gateway.
+        best = min(fitting, key=lambda route: route.path.count("{")).path
+        return _wrong_method(method, [route.method for route in fitting if route.path == best])
     return refusal(NotFound(f"There is nothing at {path[:200]}; GET /api/v1/openapi.json lists the routes."))
 
 

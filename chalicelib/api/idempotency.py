@@ -41,9 +41,10 @@ def answer_once(call: Call, scope: str, view: Callable[[Call], Answer]) -> Answe
     if name is None:
         return view(call)
     kept = _claim(call, idempotency_key(scope, call.route.method, call.path, name))
-    if kept.record.get("answer"):
-        return Answer(**kept.record["answer"])
-    call.pins = dict(kept.record["pins"])
+    first = kept.record.get("answer")
+    if first is not None:
+        return Answer(json.loads(first["text"]), first["status"], first["headers"])
+    call.pins = {"at": kept.record["at"], **kept.record["pins"]}
     try:
         answer = view(call)
     except Unavailable:
@@ -94,10 +95,11 @@ def _claim(call: Call, key: Key) -> _Kept:
 
 
 def _keep(kept: _Kept, answer: Answer) -> None:
-    stored = {"body": answer.body, "status": answer.status, "headers": answer.headers}
-    if answer.status < 300 and len(json.dumps(stored)) <= MAX_KEPT:
-        record = {**kept.record, "pins": kept.call.pins, "answer": stored}
-        kept.call.services.directory.put(kept.key, record)
+    # As text, for a directory need not keep the order of keys.
+    text = json.dumps(answer.body)
+    if answer.status < 300 and len(text) <= MAX_KEPT:
+        stored = {"text": text, "status": answer.status, "headers": answer.headers}
+        kept.call.services.directory.put(kept.key, {**kept.record, "pins": kept.call.pins, "answer": stored})
 
 
 def _digest(body: Json) -> str:

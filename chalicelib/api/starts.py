@@ -22,29 +22,40 @@ from chalicelib.engine.views import run_links
 
 Json = Any
 blueprint = Blueprint(__name__)
-_COMMON = ("input", "run_id", "timeout_ms")
+_MEMBERS = ("input", "run_id", "timeout_ms", "version", "tag")
 
 
 @operation(blueprint)
 def start_saved_run(call: Call) -> Answer:
     """Start a run of the latest version, or of the one chosen by number or tag."""
-    body = call.members(*_COMMON, "version", "tag")
-    number = body.get("version")
-    if number is not None:
-        check_count(number, "/version", 99_999_999)
-    tag = check_name(body["tag"], "/tag") if body.get("tag") is not None else None
-    version = Catalog(call.services.directory, call.tenant).find(call.name("name"), version=number, tag=tag)
-    return _start_version(call, body, version)
+    body = call.members(*_MEMBERS)
+    return _start_version(call, body, _chosen(call, body, call.name("name")))
 
 
 @operation(blueprint)
 def start_run(call: Call) -> Answer:
     """Start a run of a document given here, or of `name`, `name@3`, `name@tag`."""
-    body = call.members(*_COMMON, required=("workflow",))
+    body = call.members(*_MEMBERS, required=("workflow",))
     given = body["workflow"]
     if isinstance(given, str):
-        return _start_version(call, body, Catalog(call.services.directory, call.tenant).named(given[:200]))
-    return _start(call, body, compile_document(call, given), {"name": None, "version": None})
+        return _start_version(call, body, _chosen(call, body, given))
+    for name in ("version", "tag"):
+        if body.get(name) is not None:
+            problem = Problem("no_version", f"/{name}", "Leave it out, or name a saved workflow.")
+            raise InvalidInput("A document given here has no versions and tags.", (problem,))
+    plan = compile_document(call, given)
+    return _start(call, body, plan, {"name": plan.document.get("name"), "version": None})
+
+
+def _chosen(call: Call, body: dict[str, Json], reference: str) -> Version:
+    """The version that a name, or `name@…`, and the body's `version` or `tag` mean."""
+    catalog = Catalog(call.services.directory, call.tenant)
+    number, tag = body.get("version"), body.get("tag")
+    if number is None and tag is None:
+        return catalog.named(reference[:200])
+    if number is not None:
+        check_count(number, "/version", 99_999_999)
+    return catalog.find(reference[:200], version=number, tag=None if tag is None else check_name(tag, "/tag"))
 
 
 def _start_version(call: Call, body: dict[str, Json], version: Version) -> Answer:
@@ -59,7 +70,6 @@ def _start_version(call: Call, body: dict[str, Json], version: Version) -> Answe
 def _start(call: Call, body: dict[str, Json], plan: Plan, workflow: dict[str, Json]) -> Answer:
     services = call.services
     key = key_of(call)
-    document_name = plan.document.get("name")
     request = StartRequest(
         tenant=call.tenant,
         actor=call.actor,
@@ -67,10 +77,10 @@ def _start(call: Call, body: dict[str, Json], plan: Plan, workflow: dict[str, Js
         workflow=workflow,
         input=body.get("input", {}),
         run_id=check_name(body["run_id"], "/run_id") if body.get("run_id") is not None else None,
-        # Keys are kept per route: the same key on another route is another run.
-        idempotency_key=None if key is None else f"{call.route.method} {call.path} {key}",
+        # Keys are kept per route and for a day: elsewhere, or used again later, the same key is another run.
+        idempotency_key=None if key is None else f"{call.route.method} {call.path} {call.pins['at']} {key}",
         timeout_ms=_timeout(body.get("timeout_ms")),
-        name=workflow["name"] or (document_name if isinstance(document_name, str) else None),
+        name=workflow["name"],
     )
     try:
         run_id = begin(services, request)

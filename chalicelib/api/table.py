@@ -43,6 +43,8 @@ _START = {
     "input": "The run's input, any JSON (default {}).",
     "run_id": "An id of your choice; the same id with the same body is the same run.",
     "timeout_ms": "The run's timeout in milliseconds.",
+    "version": "A saved version's number.",
+    "tag": "A saved version's tag.",
 }
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -80,7 +82,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "runs:start",
         "Start a run of a saved workflow.",
         202,
-        body={**_START, "version": "A version's number.", "tag": "A tag's name."},
+        body=_START,
         body_optional=True,
     ),
     Route(

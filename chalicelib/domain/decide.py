@@ -9,7 +9,7 @@ from chalicelib.domain.errors import TemplateError
 from chalicelib.domain.failing import fail
 from chalicelib.domain.ids import Token
 from chalicelib.domain.ir import Condition, Node, Plan
-from chalicelib.domain.outcome import Moment, Outcome, event_data, holds_or_note, value_record
+from chalicelib.domain.outcome import Moment, Outcome, event_data, holds_or_note, value_record, with_own
 from chalicelib.domain.routing import Router, loop_back_scope
 from chalicelib.domain.templates import render
 
@@ -29,7 +29,8 @@ class _Completion:
 
     def __init__(self, plan: Plan, node: Node, token: Token, outcome: Outcome, moment: Moment) -> None:
         self._plan, self._node, self._token, self._outcome, self._moment = plan, node, token, outcome, moment
-        self._values = {**moment.values, "output": outcome.output, "iteration": token.iteration}
+        values = with_own(moment.values, token, "COMPLETED", outcome)
+        self._values = {**values, "output": outcome.output, "iteration": token.iteration}
         self._draft = Draft(settle=token)
 
     def draft(self) -> Draft:

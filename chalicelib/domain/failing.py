@@ -7,13 +7,20 @@ from dataclasses import replace
 from chalicelib.domain.commit import Draft, Emit, Event, compact
 from chalicelib.domain.ids import Token
 from chalicelib.domain.ir import Node, Plan
-from chalicelib.domain.outcome import Moment, Outcome, holds_or_note, value_record
+from chalicelib.domain.outcome import Moment, Outcome, holds_or_note, value_record, with_own
 from chalicelib.domain.retry import backoff_ms, wants_retry
 from chalicelib.domain.routing import Router
 
 
 def fail(plan: Plan, node: Node, token: Token, outcome: Outcome, moment: Moment) -> Draft:
     """The Draft of an attempt that ended with `outcome.error`."""
+    draft = _decide(plan, node, token, outcome, moment)
+    if outcome.error is not None and outcome.error["type"] in ("Timeout", "HeartbeatLost"):
+        draft.events.insert(0, Event("node_timed_out", token, {"error": outcome.error}, outcome.job))
+    return draft
+
+
+def _decide(plan: Plan, node: Node, token: Token, outcome: Outcome, moment: Moment) -> Draft:
     error = outcome.error
     assert error is not None
     if wants_retry(node.retry, token.attempt, error):
@@ -24,7 +31,8 @@ def fail(plan: Plan, node: Node, token: Token, outcome: Outcome, moment: Moment)
     draft = Draft(settle=token, status="FAILED", error=error)
     draft.values.append((token, value_record("FAILED", token, outcome)))
     draft.events.append(Event("node_failed", token, {"error": error}, outcome.job))
-    values = {**moment.values, "output": None, "error": error, "iteration": token.iteration}
+    values = with_own(moment.values, token, "FAILED", outcome)
+    values |= {"output": None, "error": error, "iteration": token.iteration}
     edges = dict.fromkeys(node.out_edges, 0)
     handled = False
     for key in node.out_edges:

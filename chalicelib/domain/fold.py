@@ -71,10 +71,12 @@ def _close(state: State, token: str, record: str) -> None:
 
 def _open(state: State, emit: list[Json], stamp: str, body: dict[str, Json]) -> None:
     token, instance, kind, data = emit[:4]
-    state["tok"][token] = f"{stamp}{kind}|{body['graph']}|{data}"
-    state["dis"][token] = f"{stamp}{kind}|"
+    now = {**body, **body.get("meta", {})}
+    began = f"{stamp}{kind}|{now['graph']}|{now['gen']}|{now['rev']}|"
+    state["tok"][token] = began + data
+    state["dis"][token] = began
     state["st"][instance] = token
-    state["ready"][token] = str(body["at"])
+    state["ready"][token] = f"r{body['at']}"
 
 
 def _arrive(state: State, item: Item, index: int, arrival: list[Json]) -> None:

@@ -101,7 +101,8 @@ def _output(body: dict[str, Json], token: Token) -> dict[str, Json]:
 
 def _opened(emit: list[Json], item: Item, run_id: str, make_job_id: Callable[[Job], str]) -> dict[str, Json]:
     token, body = parse_token(emit[0]), item.body
-    job = Job(run_id, emit[0], item.no, item.id, body["gen"], body["rev"], body["graph"])
+    now = {**body, **body.get("meta", {})}
+    job = Job(run_id, emit[0], item.no, item.id, now["gen"], int(now["rev"]), now["graph"])
     data = json.loads(emit[3]) if emit[3] else {}
     event = _event("node_dispatched" if emit[2] == "t" else "node_waiting", token, data)
     event["job_id"] = make_job_id(job)

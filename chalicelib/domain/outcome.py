@@ -40,6 +40,17 @@ class Moment:
     harmless: bool = False
 
 
+def with_own(values: Mapping[str, Json], token: Token, status: str, outcome: Outcome) -> dict[str, Json]:
+    """`values` with `ctx.<node>` of the node being settled as this settlement leaves it, if it is read at all."""
+    ctx = values.get("ctx", {})
+    if token.node not in ctx:
+        return dict(values)
+    output = None if outcome.error else outcome.output
+    mine = {"output": output, "status": status, "error": outcome.error}
+    mine |= {"iteration": token.iteration, "attempt": token.attempt}
+    return {**values, "ctx": {**ctx, token.node: mine}}
+
+
 def holds_or_note(condition: Condition, values: Mapping[str, Json], draft: Draft, token: Token, what: str) -> bool:
     """Whether the condition holds. An evaluation error is recorded and does not match (SPEC 4)."""
     try:

@@ -6,15 +6,18 @@ finds a version whose writer died before that completes it, so the same content 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.domain.errors import Conflict, InvalidInput, NotFound, Problem, Unavailable
+from chalicelib.domain.schema import NAME_PATTERN
 from chalicelib.engine import directory_keys as keys
 from chalicelib.engine.ports import Directory
 
 Json = Any
+_NAME = re.compile(NAME_PATTERN)
 #: Tries to take a number while others take theirs.
 _TRIES = 50
 
@@ -76,10 +79,12 @@ class Catalog:
         if version is not None and tag is not None:
             problem = Problem("both_given", "/tag", "Leave out one of version and tag.")
             raise InvalidInput("A version is chosen by version or by tag, not by both.", (problem,))
+        if not _NAME.fullmatch(name):
+            raise NotFound(f"There is no workflow {name[:64]}.")
         if tag is not None:
-            there = self.directory.get(keys.tag_key(self.tenant, name, tag))
+            there = self.directory.get(keys.tag_key(self.tenant, name, tag)) if _NAME.fullmatch(tag) else None
             if there is None:
-                raise NotFound(f"Workflow {name} has no tag {tag}.")
+                raise NotFound(f"Workflow {name} has no tag {tag[:64]}.")
             version = there["version"]
         if version is None:
             version = self._latest(name)
@@ -104,7 +109,13 @@ class Catalog:
         return _version(name, record)
 
     def page(self, limit: int, after: str | None) -> list[Mapping[str, Json]]:
-        """Workflows by name, after the name `after`: `{name, latest, hash, updated_at, updated_by}` each."""
+        """Workflows by name, after the name `after`: `{name, latest, hash, updated_at, updated_by}` each.
+
+        Raises InvalidInput where `after` is no name.
+        """
+        if after is not None and not _NAME.fullmatch(after):
+            problem = Problem("bad_cursor", "/cursor", "Send a next_cursor as it was given, or none.")
+            raise InvalidInput("cursor is not one that this list gave out.", (problem,))
         return [record for _, record in self.directory.query(keys.workflows(self.tenant), start=after, limit=limit)]
 
     def tags(self, name: str) -> dict[str, int]:

@@ -42,6 +42,20 @@ def run_days(tenant: str) -> str:
     return f"rundays#{tenant}"
 
 
+#: Slices of the live runs: the sweep looks at one a minute, so at each run at least once in 15 (HAZARDS 15).
+LIVE_SHARDS = 15
+
+
+def live_key(run_id: str) -> Key:
+    """A run's entry among the live ones: written with its first and last commit, removed some time after its end."""
+    return live_partition(zlib.crc32(run_id.encode()) % LIVE_SHARDS), run_id
+
+
+def live_partition(slice_: int) -> str:
+    """One slice of the live runs of all tenants."""
+    return f"live#{slice_}"
+
+
 def run_head_key(run_id: str) -> Key:
     """What is known of a run whatever its state: whose it is, and where its list entry is."""
     return f"head#{run_id}", "head"

@@ -11,7 +11,7 @@ from typing import Any
 from chalicelib.domain.commit import compact
 from chalicelib.domain.errors import Unavailable
 from chalicelib.domain.ids import Job, Token, job_id, parse_token
-from chalicelib.domain.journal import Item, parse_item
+from chalicelib.domain.journal import Item
 from chalicelib.engine.flush import Written, write_items
 from chalicelib.engine.ports import CommitAnswer, Outgoing
 from chalicelib.engine.services import Services
@@ -58,6 +58,8 @@ class RunWrites:
     """Journal items of one run that this step committed or found unwritten."""
 
     texts: dict[int, str] = field(default_factory=dict)
+    #: A commit of another step that must be in the journal too.
+    need: Written | None = None
     lease: bool = False
     mark: int = 0
     #: True if other steps may be at this run, or nothing more will come: the mark is moved at once.
@@ -74,8 +76,14 @@ class Effects:
     #: (message, position of the signal it comes from, run id, token text or "").
     outgoing: list[tuple[Outgoing, int, str, str]] = field(default_factory=list)
     schedules: list[tuple[str, int, Outgoing]] = field(default_factory=list)
-    refused: list[Outgoing] = field(default_factory=list)
+    #: (message, position of the signal it comes from).
+    refused: list[tuple[Outgoing, int]] = field(default_factory=list)
     continues: list[Work] = field(default_factory=list)
+    #: Deadlines of attempts that began, and of attempts that were heard of (see rearm.attempt_deadlines).
+    due: dict[str, int] = field(default_factory=dict)
+    beats: dict[str, int] = field(default_factory=dict)
+    #: Runs whose tokens are sent without a commit of this step: that they were sent is noted all the same.
+    resent: set[str] = field(default_factory=set)
 
     def committed(self, opened: Opened, text: str, answer: CommitAnswer) -> None:
         """A commit stands: its item is to be journaled."""
@@ -85,10 +93,10 @@ class Effects:
         created = sum(1 for _ in opened.item.opened())
         writes.settle_mark = writes.settle_mark or answer.out > created or answer.out == 0
 
-    def unjournaled(self, run_id: str, text: str, origin: int) -> None:
-        """An item that an earlier, dead step may have left unwritten."""
+    def unjournaled(self, run_id: str, last: Written, origin: int) -> None:
+        """Commits up to `last` that an earlier, dead step may have left unwritten."""
         writes = self.runs.setdefault(run_id, RunWrites())
-        writes.texts[parse_item(text).no] = text
+        writes.need = last
         writes.origins.add(origin)
         writes.settle_mark = True
 
@@ -115,16 +123,20 @@ class Effects:
         """Another step goes on with this inline work."""
         self.continues.append(work)
 
-    def refuse(self, text: str, reason: str) -> None:
+    def refuse(self, text: str, reason: str, origin: int) -> None:
         """A message that can never be processed: to the dead letters, with its reason (SPEC 6.5)."""
         log.warning("a message was refused", extra={"reason": reason})
-        self.refused.append(Outgoing("completion-signals-dlq", compact({"reason": reason, "message": text[:65536]})))
+        letter = compact({"reason": reason, "message": text[:65536]})
+        self.refused.append((Outgoing("completion-signals-dlq", letter), origin))
 
     def perform(self, services: Services, owner: str, failed: set[int]) -> None:
         """Journal, then send, then note. Positions whose effects could not be done are added to `failed`."""
         written = self._journal(services, owner, failed)
-        self._send(services, failed)
-        acks = [(run, w.no, w.id, self._sent(run)) for run, w in written.items() if self.runs[run].settle_mark]
+        sent = self._send(services, failed)
+        marked = [(run, w) for run, w in written.items() if self.runs[run].settle_mark]
+        acks = [(run, w.no, w.id, self._sent(run) if sent else []) for run, w in marked]
+        noted = self.resent - {run for run, _ in marked} if sent else set()
+        acks += [(run, 0, "", self._sent(run)) for run in sorted(noted)]
         if acks:
             try:
                 services.store.acknowledge(acks)
@@ -143,11 +155,13 @@ class Effects:
         self.continues = [work for work in self.continues if work.job.run_id not in lost]
         return written
 
-    def _send(self, services: Services, failed: set[int]) -> None:
+    def _send(self, services: Services, failed: set[int]) -> bool:
+        """Send everything. False, and the origins of all of it in `failed`, where some could not be sent."""
         jobs = [job_id(work.job, services.secret) for work in self.continues]
         onward = [Outgoing("completion-signals", continue_text([job])) for job in jobs]
-        messages = [entry[0] for entry in self.outgoing] + onward + self.refused
+        messages = [entry[0] for entry in self.outgoing] + onward + [entry[0] for entry in self.refused]
         try:
+            self._index(services)
             services.queues.send(messages)
             for name, at_ms, message in self.schedules:
                 services.schedules.once(name, at_ms, message)
@@ -156,3 +170,13 @@ class Effects:
             for writes in self.runs.values():
                 failed |= writes.origins
             failed |= {origin for _, origin, _, _ in self.outgoing if origin >= 0}
+            failed |= {work.origin for work in self.continues} | {origin for _, origin in self.refused}
+            return False
+        return True
+
+    def _index(self, services: Services) -> None:
+        """Before the tasks go out: an attempt without its deadline would never time out."""
+        if self.due:
+            services.store.put_due(self.due)
+        if self.beats:
+            services.store.put_due(self.beats, only_known=True)

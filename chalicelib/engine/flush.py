@@ -18,20 +18,21 @@ WAIT_MS = 5000
 LOOK_S = 0.005
 
 
-class Pending(Protocol):
-    """Items of one run to write."""
-
-    texts: dict[int, str]
-    lease: bool
-    mark: int
-
-
 @dataclass(frozen=True, slots=True)
 class Written:
     """The journal holds a run's commits up to this one."""
 
     no: int
     id: str
+
+
+class Pending(Protocol):
+    """Items of one run to write: this step's own, and all up to `need`."""
+
+    texts: dict[int, str]
+    need: Written | None
+    lease: bool
+    mark: int
 
 
 def journal_item(run_id: str, text: str) -> JournalItem:
@@ -48,13 +49,13 @@ def write_items(services: Services, owner: str, runs: Mapping[str, Pending]) -> 
     written: dict[str, Written] = {}
     batch: dict[str, list[JournalItem]] = {}
     for run_id, pending in runs.items():
-        chain = _own_chain(run_id, pending)
+        last = _last(pending)
+        chain = _own_chain(run_id, pending, last.no)
         if chain is None:
-            chain = _whole_tail(services, owner, run_id, max(pending.texts))
+            chain = _whole_tail(services, owner, run_id, last.no)
         if chain:
             batch[run_id] = chain
-        last = parse_item(pending.texts[max(pending.texts)])
-        written[run_id] = Written(last.no, last.id)
+        written[run_id] = last
     items = [item for chain in batch.values() for item in chain]
     refused = {item.run_id for item in services.journal.append(items, ending_records(items))}
     for run_id in refused:
@@ -72,10 +73,19 @@ def ending_records(items: Sequence[JournalItem]) -> list[RunRecord]:
     return found
 
 
-def _own_chain(run_id: str, pending: Pending) -> list[JournalItem] | None:
+def _last(pending: Pending) -> Written:
+    """The last commit that has to be written."""
+    if not pending.texts:
+        assert pending.need is not None
+        return pending.need
+    own = parse_item(pending.texts[max(pending.texts)])
+    return pending.need if pending.need and pending.need.no > own.no else Written(own.no, own.id)
+
+
+def _own_chain(run_id: str, pending: Pending, last: int) -> list[JournalItem] | None:
     """This step's items if they are all that is unwritten, and it holds the lease; else None."""
     numbers = sorted(pending.texts)
-    if not pending.lease or numbers != list(range(pending.mark + 1, numbers[-1] + 1)):
+    if not pending.lease or numbers != list(range(pending.mark + 1, last + 1)):
         return None
     return [journal_item(run_id, pending.texts[no]) for no in numbers]
 
@@ -96,9 +106,16 @@ def _whole_tail(services: Services, owner: str, run_id: str, upto: int) -> list[
 
 def flush_run(services: Services, run_id: str) -> None:
     """Bring all commits of a live run into the journal, so that what is shown of it is never taken back."""
-    _, lease, items = services.store.unwritten(run_id, f"read-{services.ids.new()}", services.clock.now_ms())
-    if not lease or not items:
+    state = services.store.snapshot(run_id, ("meta",))
+    if state is not None and int(state["meta"]["mark"]) < int(state["meta"]["no"]):
+        flush_upto(services, run_id, int(state["meta"]["no"]))
+
+
+def flush_upto(services: Services, run_id: str, no: int) -> None:
+    """Return once the journal holds the run's commits up to `no`. Raises Unavailable."""
+    chain = _whole_tail(services, f"read-{services.ids.new()}", run_id, no)
+    if not chain:
         return
-    chain = [journal_item(run_id, compose(head, body)) for head, body in items]
-    if not services.journal.append(chain, ending_records(chain)):
-        services.store.acknowledge([(run_id, chain[-1].no, chain[-1].id, ())])
+    if services.journal.append(chain, ending_records(chain)):
+        raise Unavailable(f"Run {run_id} is behind its journal and is being rebuilt; send the request again.")
+    services.store.acknowledge([(run_id, chain[-1].no, chain[-1].id, ())])

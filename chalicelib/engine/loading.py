@@ -12,12 +12,13 @@ from chalicelib.domain.errors import BadSignal, GraftError, NotFound, TemplateEr
 from chalicelib.domain.ids import Token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.outcome import Outcome
+from chalicelib.domain.records import parse_began
 from chalicelib.engine.deciding import Situation, decide, needs_of, template_error
 from chalicelib.engine.dispatch import task_message
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.needs import NOW, Needs, RunInfo, run_info, values
 from chalicelib.engine.ports import Outgoing, ReadAnswer
-from chalicelib.engine.repeats import recover
+from chalicelib.engine.repeats import recover, resend
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import INLINE_BYTES, Work
 
@@ -46,7 +47,7 @@ class Loader:
                 self._bound(work)
                 wanted.append((work, needs_of(work, self._services.plans.load(work.job.graph))))
             except BadSignal as error:
-                effects.refuse(work.job.token, error.detail)
+                effects.refuse(work.job.token, error.detail, work.origin)
             except GraftError:
                 failed.add(work.origin)
         answers = self._read([(work.job.run_id, _as_of(work), needs) for work, needs in wanted])
@@ -95,7 +96,12 @@ class Loader:
         """Fill in the token's record where it was read; a wake-up that came early is put off."""
         if work.data is None and work.kind in ("wake", "inline") and answer is not None:
             record = answer.tokens.get(work.token.text)
-            work.data = json.loads(record.split("|", 5)[5] or "{}") if record else {}
+            began = parse_began(record) if record else None
+            if began is not None and work.kind == "inline" and began.kind != "i":
+                job = began.job(work.job.run_id, work.token.text)
+                resend(self._services, job, work.origin, began, effects)
+                return False
+            work.data = began.data if began else {}
         due = (work.data or {}).get("due", 0)
         if work.kind == "wake" and due > self._services.clock.now_ms():
             effects.wake(self._services, work.job, due)
@@ -105,7 +111,8 @@ class Loader:
     def _situate(self, work: Work, needs: Needs, answer: ReadAnswer | None) -> None:
         job, plan = work.job, needs.plan
         loaded = self._values(needs, answer, job.run_id, job.rev, _as_of(work), {})
-        if work.outcome.ref is not None and work.outcome.output is None and "output" in needs.names:
+        reads_it = "output" in needs.names or work.token.node in needs.nodes
+        if work.outcome.ref is not None and work.outcome.output is None and reads_it:
             work.outcome = Outcome(self.fetch(work.outcome.ref), work.outcome.ref, None, work.outcome.job)
         now, chance = self._services.clock.now_ms(), self._services.ids.uniform()
         meta = answer.meta if answer else {}

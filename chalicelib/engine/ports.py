@@ -197,7 +197,7 @@ class CommitAnswer:
     lease: bool = False
     #: SETTLED: the settlement's record, and its item where the journal may not have it yet.
     record: str = ""
-    #: STALE: the present generation, graph hash, revision, status. ENDED: the status.
+    #: STALE: the present generation, graph hash, revision, status. OK: the status before. ENDED: the status.
     gen: str = ""
     graph: str = ""
     rev: int = 0
@@ -261,6 +261,22 @@ class RunStore(Protocol):
 
     def snapshot(self, run_id: str, hashes: Sequence[str] = RUN_HASHES) -> RunState | None:
         """An atomic copy of these hashes; None where the run is not in the store."""
+        ...
+
+    def retire(self, run_id: str) -> None:
+        """Delete the keys of a run that has ended."""
+        ...
+
+    def put_due(self, due: Mapping[str, int], *, only_known: bool = False) -> None:
+        """Set when members of the deadline index are due (ms); `only_known` moves members that are there."""
+        ...
+
+    def due(self, now_ms: int, limit: int) -> list[str]:
+        """Members of the deadline index that are due, at most `limit` of each of its parts."""
+        ...
+
+    def drop_due(self, members: Sequence[str]) -> None:
+        """Forget members that were dealt with."""
         ...
 
     def get_plan(self, hash: str) -> str | None:

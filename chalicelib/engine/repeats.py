@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 
 from chalicelib.domain.ids import Job, parse_token
 from chalicelib.domain.journal import parse_item
+from chalicelib.domain.records import Began, parse_began
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.effects import Effects, Opened
+from chalicelib.engine.flush import Written
 from chalicelib.engine.history import load_state
 from chalicelib.engine.ports import CommitAnswer, ReadCall
 from chalicelib.engine.services import Services
@@ -18,41 +19,47 @@ log = logging.getLogger("graft.step")
 
 
 def emitted_before(services: Services, work: Work, answer: CommitAnswer, effects: Effects) -> list[Work]:
-    """The token was settled before: what that settlement created and nobody sent yet is done again (HAZARDS 10).
+    """The token was settled before: what came of that settlement and nobody sent yet is done again (HAZARDS 10).
 
-    Only tokens still outstanding are touched, and only in a run that is RUNNING. Returns inline work to go on with.
+    The dead step may have gone on with inline work, so what later commits created counts as well. Only tokens still
+    outstanding are touched, and only in a run that is RUNNING. Returns inline work to go on with.
     """
     run_id = work.job.run_id
-    if answer.head:
-        effects.unjournaled(run_id, answer.head, work.origin)
-    no = int(answer.record.split("|", 1)[0])
     state = services.store.snapshot(run_id, ("meta", "ready"))
-    if state is None or state["meta"].get("status") not in ("RUNNING", "PENDING") or not state["ready"]:
+    if state is None:
         return []
-    names = tuple(state["ready"])
-    tokens = services.store.read([ReadCall(run_id, 0, tokens=names)])[0].tokens
+    meta = state["meta"]
+    if int(meta["mark"]) < int(meta["no"]):
+        effects.unjournaled(run_id, Written(int(meta["no"]), meta["cid"]), work.origin)
+    if meta["status"] not in ("RUNNING", "PENDING") or not state["ready"]:
+        return []
+    no = int(answer.record.split("|", 1)[0])
+    tokens = services.store.read([ReadCall(run_id, 0, tokens=tuple(state["ready"]))])[0].tokens
     following: list[Work] = []
     for name, record in tokens.items():
-        if record and int(record.split("|", 1)[0]) == no:
-            following += _resume(services, work, name, record, effects, state["meta"])
+        if record and int(record.split("|", 1)[0]) >= no:
+            following += _resume(services, work, name, record, effects)
     return following
 
 
-def _resume(
-    services: Services, work: Work, name: str, record: str, effects: Effects, meta: dict[str, str]
-) -> list[Work]:
-    no, commit_id, at, kind, graph, data = record.split("|", 5)
-    token = parse_token(name)
-    job = Job(work.job.run_id, name, int(no), commit_id, meta["gen"], int(meta["rev"]), graph)
-    fields = json.loads(data) if data else {}
-    if kind == "i":
-        return [Work(job, token, "inline", work.origin, data=fields, proven=False)]
-    if kind == "t":
-        head = f'"no":{no},"id":"{commit_id}","seq":0,"n":0,"prev":[0,""],"out":{{}}'
-        effects.task(Opened(job, parse_item(f'{{{head},"c":{{"at":{at}}}}}'), work.origin), token)
-    else:
-        effects.wake(services, job, int(fields["due"]), work.origin)
+def _resume(services: Services, work: Work, name: str, record: str, effects: Effects) -> list[Work]:
+    began = parse_began(record)
+    job = began.job(work.job.run_id, name)
+    if began.kind == "i":
+        return [Work(job, parse_token(name), "inline", work.origin, data=began.data, proven=False)]
+    resend(services, job, work.origin, began, effects)
     return []
+
+
+def resend(services: Services, job: Job, origin: int, began: Began, effects: Effects) -> None:
+    """Send an outstanding task's message, or a timer's wake-up, as its token's record says: the same bytes again."""
+    effects.resent.add(job.run_id)
+    if began.kind != "t":
+        effects.wake(services, job, int(began.data["due"]), origin)
+        return
+    head = f'"no":{began.no},"id":"{began.commit}","seq":0,"n":0,"prev":[0,""],"out":{{}}'
+    item = parse_item(f'{{{head},"c":{{"at":{began.at_ms}}}}}')
+    effects.task(Opened(job, item, origin), parse_token(job.token))
 
 
 def recover(services: Services, work: Work, failed: set[int]) -> list[Work]:

@@ -23,7 +23,7 @@ MAX_SCAN = 1000
 MAX_DAYS = 31
 _PAGE = 100
 _DAY_MS = 86_400_000
-_POSITION = re.compile(rf"\d{{{keys.TIME_DIGITS}}}#([A-Za-z0-9][A-Za-z0-9_.-]*)?")
+_POSITION = re.compile(rf"[0-9]{{{keys.TIME_DIGITS}}}#([A-Za-z0-9][A-Za-z0-9_.-]{{0,63}})?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ RECORD_META = ("tenant", "workflow", "version", "created_at", "started_at")
 
 
 def run_records(run_id: str, meta: Mapping[str, str | None]) -> list[RunRecord]:
-    """The run's head record and its entry in its tenant's list, from its meta fields."""
+    """The run's head record, its entry in its tenant's list and its entry among the live runs, from its meta fields."""
     known = {name: value for name, value in meta.items() if value is not None}
     record = run_list_record(run_id, known)
     listed = keys.run_list_key(known["tenant"], int(known["created_at"]), run_id)
-    return [RunRecord(run_id, keys.run_head_key(run_id), record), RunRecord(run_id, listed, record)]
+    places = (keys.run_head_key(run_id), listed, keys.live_key(run_id))
+    return [RunRecord(run_id, place, record) for place in places]

@@ -117,6 +117,9 @@ def launch(services: Services, run_id: str, text: str) -> None:
     """Bring a journaled new run into the store and let the coordinator begin. Repeating it is harmless."""
     item = parse_item(text)
     services.store.install(run_id, fold([item]))
+    timeout_at = item.body["meta"].get("timeout_at")
+    if timeout_at:
+        services.store.put_due({f"run:{run_id}": int(timeout_at)})
     job = Job(run_id, Token(START).text, item.no, item.id, item.id, 0, item.body["graph"])
     message = continue_text([job_id(job, services.secret)])
     services.queues.send([Outgoing("completion-signals", message)])

@@ -53,6 +53,10 @@ def parse(text: str, origin: int, secret: bytes) -> list[Work]:
     token = parse_token(job.token)
     if kind == "wake":
         return [Work(job, token, "wake", origin)]
+    if kind == "expired":
+        return [Work(job, token, "signal", origin, _expired(message))]
+    if kind == "heartbeat":
+        return [Work(job, token, "heartbeat", origin)]
     _check_names(message, job, token)
     return [Work(job, token, "signal", origin, _outcome(message))]
 
@@ -97,6 +101,21 @@ def _outcome(message: dict[str, Json]) -> Outcome:
     except ValueError:
         return _undeliverable("result holds NaN or Infinity, which JSON does not have.", job)
     return Outcome(output=message.get("result"), job=job, metadata=metadata or {})
+
+
+def _expired(message: dict[str, Json]) -> Outcome:
+    """The timeout detector found this attempt's deadline past."""
+    reason = message.get("reason")
+    if reason not in EXPIRED:
+        raise BadSignal(f"reason {reason!r} is none of {', '.join(EXPIRED)}.")
+    return Outcome(error={"type": reason, "message": EXPIRED[reason], "retryable": True}, job=message["job_id"])
+
+
+#: Error types of attempts that were not answered in time (SPEC 9), and what they say.
+EXPIRED = {
+    "Timeout": "The attempt took longer than the node's timeout_ms.",
+    "HeartbeatLost": "The worker was not heard of for the node's heartbeat_ms.",
+}
 
 
 def _error(raw: Json) -> dict[str, Json]:

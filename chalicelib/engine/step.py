@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 
 from chalicelib.domain.commit import body as commit_body
 from chalicelib.domain.errors import BadSignal, GraftError
-from chalicelib.domain.ids import Job
+from chalicelib.domain.ids import Job, Token
 from chalicelib.domain.journal import compose, parse_item
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.loading import Loader
 from chalicelib.engine.ports import CommitAnswer, CommitCall
+from chalicelib.engine.rearm import attempt_deadlines
 from chalicelib.engine.repeats import emitted_before, recover
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import Work, parse
@@ -80,8 +81,19 @@ class Coordinator:
             try:
                 works += parse(text, position, self._services.secret)
             except BadSignal as error:
-                step.effects.refuse(text, error.detail)
-        return works
+                step.effects.refuse(text, error.detail, position)
+        for work in works:
+            if work.kind == "heartbeat":
+                self._beat(work, step)
+        return [work for work in works if work.kind != "heartbeat"]
+
+    def _beat(self, work: Work, step: Step) -> None:
+        """The worker is at it: its heartbeat deadline moves, if there still is one."""
+        node = self._services.plans.load(work.job.graph).nodes.get(work.token.node)
+        if node is not None and node.heartbeat_ms is not None:
+            now = self._services.clock.now_ms()
+            due = attempt_deadlines(self._services, node, work.job, now, now)
+            step.effects.beats |= {name: at for name, at in due.items() if name.startswith("heartbeat:")}
 
     def _postpone(self, works: list[Work], step: Step) -> None:
         for work in works:
@@ -122,7 +134,15 @@ class Coordinator:
         sent, broken = self._loader.messages(tasks, step.failed)
         for opened, token, message in sent:
             step.effects.send(message, opened.origin, opened.job_of(token))
+            self._watch(opened, token, step)
         return broken
+
+    def _watch(self, opened: Opened, token: Token, step: Step) -> None:
+        """Enter an attempt's deadlines into the index, for the timeout detector."""
+        node = self._services.plans.load(opened.job.graph).nodes.get(token.node)
+        if node is not None:
+            at = opened.item.body["at"]
+            step.effects.due |= attempt_deadlines(self._services, node, opened.job_of(token), at, at)
 
     def _refresh(self, work: Work) -> None:
         """Use the newest generation this process has heard of, if it is newer than the job's."""
@@ -151,7 +171,7 @@ class Coordinator:
             text = compose(answer.head, call.body)
             opened = Opened(work.job, parse_item(text), work.origin)
             step.effects.committed(opened, text, answer)
-            return self._next(opened, step)
+            return [] if answer.status == "PAUSED" else self._next(opened, step)
         if answer.word == "SETTLED":
             return emitted_before(self._services, work, answer, step.effects)
         if answer.word == "STALE":
@@ -185,4 +205,5 @@ class Coordinator:
                 step.effects.task(opened, token)
             else:
                 step.effects.wake(self._services, job, int(data["due"]))
+                self._watch(opened, token, step)
         return inline

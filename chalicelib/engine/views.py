@@ -42,7 +42,6 @@ def run_view(run_id: str, state: RunState, plan: Plan, public_url: str) -> dict[
     version = meta.get("version")
     return {
         "run_id": run_id,
-        "name": meta.get("name") or None,
         "workflow": {"name": meta.get("workflow") or None, "version": int(version) if version else None},
         "status": meta["status"],
         "revision": int(meta["rev"]),

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from chalicelib.handlers import coordinator, workers
+from chalicelib.handlers import coordinator, schedules, workers
 
-blueprints = (coordinator.blueprint, workers.blueprint)
+blueprints = (coordinator.blueprint, workers.blueprint, schedules.blueprint)

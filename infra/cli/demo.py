@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,22 +16,24 @@ from typing import Annotated, Any
 import typer
 
 from infra.cli import demo_data, show
-from infra.cli.client import Api
+from infra.cli.client import Api, segment
 from infra.cli.documents import read_document
-from infra.cli.errors import SERVER_ERROR, CliError
+from infra.cli.errors import INTERRUPTED, SERVER_ERROR, CliError
 from infra.cli.files import document_in, write
 from infra.cli.options import AsJson
 from infra.cli.runs import result
 from infra.cli.watch import exit_code, follow
 from infra.draw import draw
+from infra.local.children import Child, ChildSpec, spawn, stop
+from infra.local.supervisor import DEFAULT_STATE
 
 Json = Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE_SIZE = 60
 PICTURE = Path(".graft/demo.svg")
-#: Seconds the stack is given to stop before it is killed.
-STOP_S = 15.0
+#: Seconds the stack is given to start, and to stop before it is killed.
+START_S, STOP_S = 60.0, 15.0
 
 
 def demo(
@@ -41,25 +42,36 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Run a workflow over real data on a local stack: pages over HTTP, parallel branches, a verdict."""
-    begun = time.monotonic()
-    with demo_data.serve() as address, _stack(address, keep=keep) as ready:
-        api = Api(ready["api_url"], ready["token"])
-        if not as_json:
-            show.say(f"Graft runs on {ready['api_url']} (ready in {time.monotonic() - begun:.1f} s).", "dim")
-        given = {"url": f"http://{address}/penguins", "page_size": PAGE_SIZE}
-        started = api.post("/runs", {"workflow": read_document(str(demo_data.WORKFLOW)), "input": given})
-        ended = follow(api, started["run_id"], name="penguins", quiet=as_json)
-        graph = document_in(api.get(f"/runs/{started['run_id']}/workflow"))
-        output.parent.mkdir(parents=True, exist_ok=True)
-        write(output, draw(graph, ended))
-        if as_json:
-            show.print_json(ended)
-        else:
-            _tell(ended, output)
-        if keep:
-            _stay(ready, started["run_id"])
-        api.close()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        with demo_data.listen() as server, _stack(server.server_port, keep=keep) as ready, demo_data.serving(server):
+            ended = _run(ready, server.server_port, output, as_json=as_json)
+            if keep:
+                _stay(ready, ended["run_id"])
+    except (KeyboardInterrupt, CliError) as error:
+        if isinstance(error, CliError) and error.code != INTERRUPTED:
+            raise
+        raise CliError("Interrupted; everything is stopped.", INTERRUPTED) from None
     raise typer.Exit(exit_code(ended))
+
+
+def _run(ready: dict[str, Json], data_port: int, output: Path, *, as_json: bool) -> dict[str, Json]:
+    """Start the run, watch it, draw it, and tell what came out."""
+    api = Api(ready["api_url"], ready["token"])
+    if not as_json:
+        show.say(f"Graft runs on {ready['api_url']}; the data is served in pages beside it.", "dim")
+    given = {"url": f"http://{demo_data.HOST}:{data_port}/penguins", "page_size": PAGE_SIZE}
+    started = api.post("/runs", {"workflow": read_document(str(demo_data.WORKFLOW)), "input": given})
+    ended = follow(api, started["run_id"], name="penguins", quiet=as_json)
+    graph = document_in(api.get(f"/runs/{segment(started['run_id'])}/workflow"))
+    api.close()
+    write(output, draw(graph, ended))
+    if as_json:
+        show.print_json(ended)
+    else:
+        _tell(ended, output)
+    return ended
 
 
 def _tell(ended: dict[str, Json], output: Path) -> None:
@@ -102,45 +114,35 @@ def _stay(ready: dict[str, Json], run_id: str) -> None:
 
 
 @contextmanager
-def _stack(data_address: str, *, keep: bool) -> Iterator[dict[str, Json]]:
-    """A local stack whose http nodes may reach the data server; yields its ready line. Raises CliError."""
+def _stack(data_port: int, *, keep: bool) -> Iterator[dict[str, Json]]:
+    """A local stack whose http nodes may reach the data server; yields what its ready line says. Raises CliError.
+
+    It is a child of this process and ends with it, however that ends.
+    """
     with tempfile.TemporaryDirectory(prefix="graft-demo-") as folder:
-        state = Path(".graft/local.json") if keep else Path(folder) / "local.json"
-        allowed = ",".join(filter(None, [os.environ.get("GRAFT_HTTP_ALLOWLIST", ""), data_address]))
-        log = Path(folder) / "stack.log"
-        with log.open("wb") as errors:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "infra.local", "--state", str(state.resolve())],
-                cwd=ROOT,
-                env={**os.environ, "GRAFT_HTTP_ALLOWLIST": allowed},
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                # A session of its own: Ctrl-C reaches the demo alone, which then stops the stack in order.
-                start_new_session=True,
-            )
+        state = (DEFAULT_STATE if keep else Path(folder) / "local.json").resolve()
+        before = _text(state)
+        allowed = ",".join(filter(None, [os.environ.get("GRAFT_HTTP_ALLOWLIST"), f"{demo_data.HOST}:{data_port}"]))
+        argv = (sys.executable, "-m", "infra.local", "--state", str(state))
+        env = {**os.environ, "GRAFT_HTTP_ALLOWLIST": allowed}
+        spec = ChildSpec("stack", argv=argv, env=env, ready=lambda: _text(state) not in ("", before))
+        child = spawn(spec, Path(folder) / "stack.log", ROOT)
         try:
-            yield _ready(process, log)
+            _await(child)
+            yield json.loads(_text(state))
         finally:
-            _stop(process)
+            stop([child], STOP_S)
 
 
-def _ready(process: subprocess.Popen[bytes], log: Path) -> dict[str, Json]:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        text = log.read_text(errors="replace").strip()[-2000:]
-        raise CliError(f"The local stack did not start. {text}", SERVER_ERROR)
-    ready: dict[str, Json] = json.loads(line)
-    return ready
+def _await(child: Child) -> None:
+    deadline = time.monotonic() + START_S
+    while not child.is_ready():
+        if not child.running() or time.monotonic() > deadline:
+            raise CliError(f"The local stack did not start. {_text(child.log).strip()[-2000:]}", SERVER_ERROR)
+        time.sleep(0.02)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+def _text(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text(errors="replace")
+    return ""

@@ -16,6 +16,7 @@ Json = Any
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "demo"
 DATA, WORKFLOW = FOLDER / "penguins.csv", FOLDER / "workflow.json"
+HOST = "127.0.0.1"
 MAX_PAGE_SIZE = 500
 #: Columns of whole numbers, and of numbers with a fraction; the others are text.
 _WHOLE, _DECIMAL = ("flipper_length_mm", "body_mass_g", "year"), ("bill_length_mm", "bill_depth_mm")
@@ -42,19 +43,23 @@ def page(rows: list[dict[str, Json]], number: int, size: int) -> dict[str, Json]
     }
 
 
-@contextmanager
-def serve() -> Iterator[str]:
-    """A server of `/penguins?page=&size=` on a free port; yields its `host:port`."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(read_rows()))
+def listen() -> ThreadingHTTPServer:
+    """A server of `/penguins?page=&size=` on a free loopback port; it answers inside `serving`."""
+    server = ThreadingHTTPServer((HOST, 0), _handler(read_rows()))
     server.daemon_threads = True
+    return server
+
+
+@contextmanager
+def serving(server: ThreadingHTTPServer) -> Iterator[None]:
+    """Answer requests until the end of the block."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
-        yield f"127.0.0.1:{server.server_port}"
+        yield
     finally:
         server.shutdown()
         thread.join()
-        server.server_close()
 
 
 def _handler(rows: list[dict[str, Json]]) -> type[BaseHTTPRequestHandler]:

@@ -85,11 +85,12 @@ def document_in(answer: Json) -> Json:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file. Raises CliError."""
+    """Write a file, and the folders above it. Raises CliError."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise CliError(f"{path} cannot be written: {error.strerror}.") from None
+        raise CliError(f"{path} cannot be written: {error.strerror or error}.") from None
 
 
 def _is_handler(name: str) -> bool:

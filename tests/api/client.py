@@ -61,9 +61,10 @@ def _match(method: str, path: str) -> tuple[str, dict[str, str]]:
     for route in ROUTES:
         wanted = route.split("/")
         pairs = list(zip(wanted, given, strict=False))
-        if len(wanted) == len(given) and all(w == g or (w[:1] == "{" and g) for w, g in pairs):
-            if method in app.routes[route] and "+" not in route:
-                return route, {w[1:-1]: g for w, g in pairs if w[:1] == "{"}
+        if len(wanted) == len(given) and all(w == g or (w[:1] == "{" and g) for w, g in pairs) and "+" not in route:
+            if method not in app.routes[route]:
+                break
+            return route, {w[1:-1]: g for w, g in pairs if w[:1] == "{"}
     return "/{proxy+}", {"proxy": path.removeprefix("/")}
 
 
@@ -76,7 +77,9 @@ class Api(Harness):
         self.services = dataclasses.replace(self.services, secret=SECRET, callback_token=callback)
         self.coordinator = Coordinator(self.services)
 
-    def token(self, scopes: Any = SCOPES, tenant: str = "acme", sub: str = "ann", ttl_s: int = 3600, **more: Any) -> str:
+    def token(
+        self, scopes: Any = SCOPES, tenant: str = "acme", sub: str = "ann", ttl_s: int = 3600, **more: Any
+    ) -> str:
         now_s = more.pop("now_s", self.clock.now_ms() // 1000)
         return issue_token(SECRET, sub, tenant, scopes, ttl_s, now_s, **more)
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-ONE = {"name": "one", "nodes": [{"id": "a", "type": "function", "config": {"handler": "echo", "params": {"n": "${input.n}"}}}]}
+ONE = {
+    "name": "one",
+    "nodes": [{"id": "a", "type": "function", "config": {"handler": "echo", "params": {"n": "${input.n}"}}}],
+}
 LOOP = {
     "nodes": [
         {"id": "w", "type": "function", "config": {"handler": "echo", "params": {"i": "${iteration}"}}},

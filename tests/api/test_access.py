@@ -24,7 +24,15 @@ BODIES = {
     "announce_artifact": {"sha256": "0" * 64, "size": 3},
 }
 #: Routes that name nothing: another tenant gets its own, empty or new.
-OWN = {"validate_workflow", "save_workflow", "start_run", "announce_artifact", "list_workflows", "list_runs", "get_schema"}
+OWN = {
+    "validate_workflow",
+    "save_workflow",
+    "start_run",
+    "announce_artifact",
+    "list_workflows",
+    "list_runs",
+    "get_schema",
+}
 
 
 def ids(route: Route) -> str:
@@ -166,10 +174,14 @@ def test_tokens_say_what_was_signed(api: Api) -> None:
     assert (task.job_id, task.run_id, task.node_id, task.attempt) == ("job", "r1", "n", 2)
 
 
-@pytest.mark.parametrize(("method", "target", "allow"), [
-    ("DELETE", "/api/v1/runs", "GET, OPTIONS, POST"),
-    ("PUT", "/api/v1/runs/x/nodes/y", "GET, OPTIONS"),
-])
+@pytest.mark.parametrize(
+    ("method", "target", "allow"),
+    [
+        ("DELETE", "/api/v1/runs", "GET, OPTIONS, POST"),
+        ("PUT", "/api/v1/runs/x/nodes/y", "GET, OPTIONS"),
+        ("GET", "/api/v1/workflows/validate", "OPTIONS, POST"),
+    ],
+)
 def test_a_wrong_method_is_405_with_what_is_allowed(api: Api, method: str, target: str, allow: str) -> None:
     reply = api.call(method, target)
     assert_problem(reply, 405)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 
 from chalicelib.domain.ids import parse_job_id
@@ -31,7 +32,7 @@ def test_a_run_is_started_read_and_ends(api: Api) -> None:
     assert view["error"] is None
     assert view["counts"] == {"COMPLETED": 1}
     assert view["revision"] == 0
-    assert view["workflow"] == {"name": None, "version": None}
+    assert view["workflow"] == {"name": "one", "version": None}
     assert view["usage"] == {"tokens": 0, "usd": 0}
     node = view["nodes"]["a"]
     assert (node["type"], node["status"], node["attempts"], node["iteration"]) == ("function", "COMPLETED", 1, 1)
@@ -54,10 +55,8 @@ def test_a_read_never_shows_what_the_journal_does_not_have(api: Api) -> None:
     (message,) = api.queues.receive("tasks-function")
     api.answer(json.loads(message.body), {"status": "completed", "result": 1})
     append, api.journal.append = api.journal.append, lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         api.settle_batch()
-    except KeyboardInterrupt:
-        pass
     api.journal.append = append
     meta = api.store.snapshot(run_id, ("meta",))["meta"]
     assert int(meta["no"]) > int(meta["mark"])
@@ -80,7 +79,12 @@ def test_a_node_shows_its_attempts_with_input_and_error(api: Api) -> None:
     api.work_batch()
     api.settle_batch()
     assert api.get(f"runs/{run_id}").json["nodes"]["a"] | {"started_at": None} == {
-        "type": "function", "status": "RETRYING", "attempts": 1, "iteration": 1, "started_at": None, "finished_at": None,
+        "type": "function",
+        "status": "RETRYING",
+        "attempts": 1,
+        "iteration": 1,
+        "started_at": None,
+        "finished_at": None,
     }
     api.drain()
     node = api.get(f"runs/{run_id}/nodes/a").json
@@ -120,7 +124,12 @@ def test_a_failed_run_shows_its_error_and_which_nodes_never_ran(api: Api) -> Non
     assert run["output"] is None
     assert run["nodes"]["a"]["status"] == "FAILED"
     assert run["nodes"]["z"] == {
-        "type": "pass", "status": "PENDING", "attempts": 0, "iteration": 0, "started_at": None, "finished_at": None,
+        "type": "pass",
+        "status": "PENDING",
+        "attempts": 0,
+        "iteration": 0,
+        "started_at": None,
+        "finished_at": None,
     }
     assert run["counts"] == {"FAILED": 1, "PENDING": 2}
 
@@ -128,8 +137,11 @@ def test_a_failed_run_shows_its_error_and_which_nodes_never_ran(api: Api) -> Non
 def test_a_skipped_node_says_so(api: Api) -> None:
     document = {
         "nodes": [
-            {"id": "r", "type": "branch", "branch": {
-                "rules": [{"condition": "input.n > 5", "next_nodes": ["high"]}], "default": ["low"]}},
+            {
+                "id": "r",
+                "type": "branch",
+                "branch": {"rules": [{"condition": "input.n > 5", "next_nodes": ["high"]}], "default": ["low"]},
+            },
             {"id": "high", "type": "pass"},
             {"id": "low", "type": "pass"},
         ]
@@ -138,7 +150,9 @@ def test_a_skipped_node_says_so(api: Api) -> None:
     api.drain()
     nodes = api.get(f"runs/{run_id}").json["nodes"]
     assert {node: view["status"] for node, view in nodes.items()} == {
-        "r": "COMPLETED", "high": "SKIPPED", "low": "COMPLETED",
+        "r": "COMPLETED",
+        "high": "SKIPPED",
+        "low": "COMPLETED",
     }
     assert api.get(f"runs/{run_id}/nodes/high").json["executions"] == []
 

@@ -93,7 +93,9 @@ class Harness:
 
     def start(self, document: dict, input: object = None, **options: object) -> str:
         plan = compile_workflow(document, limits=Limits())
-        request = StartRequest("acme", "tester", plan, {"name": document.get("name"), "version": None}, input, **options)
+        request = StartRequest(
+            "acme", "tester", plan, {"name": document.get("name"), "version": None}, input, **options
+        )
         return start_run(self.services, request)
 
     def drain(self, limit: int = 10_000) -> None:

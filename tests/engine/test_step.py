@@ -33,8 +33,11 @@ def test_a_diamond_behind_an_exclusive_branch_neither_hangs_nor_runs_twice(harne
     document = {
         "nodes": [
             function("a", {"n": "${input.n}"}),
-            {"id": "r", "type": "branch", "branch": {
-                "rules": [{"condition": "output.n > 5", "next_nodes": ["high"]}], "default": ["low"]}},
+            {
+                "id": "r",
+                "type": "branch",
+                "branch": {"rules": [{"condition": "output.n > 5", "next_nodes": ["high"]}], "default": ["low"]},
+            },
             function("high", {"v": "high"}),
             function("low", {"v": "low"}),
             {"id": "j", "type": "pass"},
@@ -52,8 +55,11 @@ def test_a_loop_counts_and_ends(harness: Harness) -> None:
         "vars": {"sum": 0},
         "nodes": [
             function("work", {"i": "${iteration}"}, set={"sum": "${vars.sum + output.i}"}),
-            {"id": "again", "type": "loop", "loop": {
-                "condition": "iteration < 4", "max_iterations": 10, "loop_back_to": "work"}},
+            {
+                "id": "again",
+                "type": "loop",
+                "loop": {"condition": "iteration < 4", "max_iterations": 10, "loop_back_to": "work"},
+            },
             {"id": "end", "type": "transform", "config": {"value": "${vars.sum}"}},
         ],
         "edges": edges("work:again", "again:end"),

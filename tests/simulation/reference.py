@@ -6,7 +6,7 @@ interleavings. `Result.agreed()` says which parts do not depend on the schedule.
 
 Finer points that the contract leaves open, as decided here: conditions see the variables that their node has just
 set; a loop node waits for the failure edges that leave its body before it runs; a completed node without edges, or
-with failure edges alone, is terminal; a run that `succeed` ends is COMPLETED whatever failed before.
+with failure edges alone, is terminal; a `succeed` node ends a run at once, but does not handle what failed before.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class _Run(Board):
         self.notes[kind] += 1
         if kind == "succeed":
             self.record(unit, "COMPLETED", output)
-            self.error, self.final = None, ("COMPLETED", output)
+            self.final = ("FAILED", None) if self.failures else ("COMPLETED", output)
             return
         error = unit.config.get("error", {"type": "TaskFailed"})
         self.record(unit, "FAILED", None, error)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import redis
 from redis.exceptions import NoScriptError, RedisError
 
+from chalicelib.adapters.redis.deadlines import RedisDeadlines
 from chalicelib.adapters.redis.keys import PLAN_TTL_S, plan_key, run_key
 from chalicelib.adapters.redis.scripts import load
 from chalicelib.domain.commit import compact
@@ -23,6 +24,7 @@ class RedisRunStore:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
+        self._deadlines = RedisDeadlines(client)
 
     def commit(self, calls: Sequence[CommitCall]) -> list[CommitAnswer]:
         """Apply each commit atomically, in order, in one round trip."""
@@ -65,6 +67,26 @@ class RedisRunStore:
                 pipe.hgetall(run_key(run_id, name))
             rows = pipe.execute()
         return dict(zip(wanted, rows, strict=True)) if rows[0] else None
+
+    def retire(self, run_id: str) -> None:
+        """Delete the keys of a run that has ended."""
+        with _translated():
+            self._client.delete(*(run_key(run_id, name) for name in RUN_HASHES))
+
+    def put_due(self, due: Mapping[str, int], *, only_known: bool = False) -> None:
+        """Set when members of the deadline index are due."""
+        with _translated():
+            self._deadlines.put(due, only_known=only_known)
+
+    def due(self, now_ms: int, limit: int) -> list[str]:
+        """Members of the deadline index that are due."""
+        with _translated():
+            return self._deadlines.due(now_ms, limit)
+
+    def drop_due(self, members: Sequence[str]) -> None:
+        """Forget members that were dealt with."""
+        with _translated():
+            self._deadlines.drop(members)
 
     def get_plan(self, hash: str) -> str | None:
         """A cached plan's text."""
@@ -127,7 +149,7 @@ def _commit_arguments(call: CommitCall) -> dict[str, str | int]:
 def _commit_answer(row: list[Any]) -> CommitAnswer:
     word = row[0]
     if word == "OK":
-        return CommitAnswer(word, head=row[1], out=row[2], mark=row[3], lease=bool(row[4]))
+        return CommitAnswer(word, head=row[1], out=row[2], mark=row[3], lease=bool(row[4]), status=row[5])
     if word == "SETTLED":
         return CommitAnswer(word, record=row[1], head=row[2])
     if word == "STALE":

@@ -4,7 +4,7 @@
 -- ARGV  body     the commit, JSON, journaled as it is (domain/commit.py)
 --       control  {owner, now, acks = {{no, id}...}, created = no}: of this call only
 -- Answers
---   OK, head, out, mark, lease     head: the item's JSON members before "c"; lease 1: the caller writes the tail
+--   OK, head, out, mark, lease, status   head: the item's JSON members before "c"; lease 1: the caller writes the tail
 --   SETTLED, record, tail item     the token was settled before: by whom, and its item if it is not journaled yet
 --   STALE, gen, graph, rev, status, no   decided on another generation: decide again
 --   BEHIND, no                     the token's creating commit is above this store's last: rebuild
@@ -40,7 +40,10 @@ local no, id, at = m.no + 1, c.id, c.at
 local stamp = no .. '|' .. id .. '|' .. at .. '|'
 local out, events = m.out, c.n
 local fired, skipped, cancelled, dropped = {}, {}, {}, {}
+local waiting = (m.status == 'PAUSED' or not settle) and 'r' or 's' -- r: no redelivered signal will ever send it
 
+local set = c.meta or {}
+local hints = '|' .. (set.graph or c.graph) .. '|' .. (set.gen or c.gen) .. '|' .. (set.rev or c.rev) .. '|'
 local function close(token, status, rest)
   out = out - redis.call('HDEL', tok, token)
   redis.call('HDEL', ready, token)
@@ -53,10 +56,10 @@ local function cancel(token)
 end
 local function open(emit)
   local token, instance, kind = emit[1], emit[2], emit[3]
-  redis.call('HSET', tok, token, stamp .. kind .. '|' .. c.graph .. '|' .. emit[4])
-  redis.call('HSET', dis, token, stamp .. kind .. '|')
+  redis.call('HSET', tok, token, stamp .. kind .. hints .. emit[4])
+  redis.call('HSET', dis, token, stamp .. kind .. hints)
   redis.call('HSET', st, instance, token)
-  redis.call('HSET', ready, token, at)
+  redis.call('HSET', ready, token, waiting .. at)
   out = out + 1
 end
 
@@ -113,4 +116,4 @@ local head = string.format('"no":%d,"id":"%s","seq":%d,"n":%d,"prev":[%d,"%s"],"
 redis.call('HSET', tail, no, head)
 redis.call('HSET', tail, no .. 'c', ARGV.body)
 redis.call('HSET', meta, 'no', no, 'cid', id, 'seq', seq + events - 1, 'lseq', seq, 'out', out, 'end', ending)
-return {'OK', head, out, m.mark, grant_lease(m, control.owner, control.now, no - 1)}
+return {'OK', head, out, m.mark, grant_lease(m, control.owner, control.now, no - 1), m.status}

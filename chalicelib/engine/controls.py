@@ -1,0 +1,149 @@
+"""Control of a run from outside its graph: cancel, pause, resume, and its own timeout. Each is one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chalicelib.domain.commit import Draft, Event, compact
+from chalicelib.domain.commit import body as commit_body
+from chalicelib.domain.errors import Conflict, NotFound, Unavailable
+from chalicelib.domain.ids import job_id
+from chalicelib.domain.journal import compose, parse_item
+from chalicelib.domain.records import parse_began
+from chalicelib.domain.state import ENDED
+from chalicelib.engine.flush import ending_records, flush_upto, journal_item
+from chalicelib.engine.ports import CommitCall, Outgoing
+from chalicelib.engine.rebuild import ensure_present
+from chalicelib.engine.run_records import RECORD_META
+from chalicelib.engine.services import Services
+from chalicelib.engine.signals import continue_text
+
+#: Times a control action is decided again because the run's graph or control state changed under it.
+MAX_TRIES = 10
+#: Tokens named in one `continue` message.
+CHUNK = 20
+
+Meta = dict[str, str]
+
+
+def cancel_run(services: Services, run_id: str, actor: str) -> None:
+    """End the run CANCELLED; all that is outstanding is cancelled with it. Cancelling again changes nothing.
+
+    Raises NotFound, Conflict where the run has ended otherwise, Unavailable.
+    """
+
+    def decide(meta: Meta) -> Draft | None:
+        if meta["status"] == "CANCELLED":
+            return None
+        _refuse_ended(run_id, meta, "cancelled")
+        return _ending(meta, "CANCELLED", services.clock.now_ms(), Event("run_cancelled"))
+
+    _commit(services, run_id, actor, decide)
+
+
+def time_out_run(services: Services, run_id: str) -> None:
+    """End the run TIMED_OUT because its own timeout has passed. A run that has ended is left alone."""
+
+    def decide(meta: Meta) -> Draft | None:
+        now = services.clock.now_ms()
+        if meta["status"] in ENDED or now < int(meta.get("timeout_at") or 0):
+            return None
+        error = {"type": "Timeout", "message": "The run took longer than its timeout_ms."}
+        draft = _ending(meta, "TIMED_OUT", now, Event("run_timed_out", data={"error": error}))
+        draft.meta["error"] = compact(error)
+        return draft
+
+    _commit(services, run_id, "graft", decide)
+
+
+def pause_run(services: Services, run_id: str, actor: str) -> None:
+    """Hold what becomes ready from now on; what is at work goes on and is settled. Raises as cancel_run."""
+
+    def decide(meta: Meta) -> Draft | None:
+        if meta["status"] == "PAUSED":
+            return None
+        _refuse_ended(run_id, meta, "paused")
+        return Draft(meta={"status": "PAUSED"}, events=[Event("run_paused")])
+
+    _commit(services, run_id, actor, decide)
+
+
+def resume_run(services: Services, run_id: str, actor: str) -> None:
+    """Go on with a paused run: what was held is sent. Raises as cancel_run."""
+
+    def decide(meta: Meta) -> Draft | None:
+        if meta["status"] in ("RUNNING", "PENDING"):
+            return None
+        _refuse_ended(run_id, meta, "resumed")
+        return Draft(meta={"status": "RUNNING"}, events=[Event("run_resumed")])
+
+    _commit(services, run_id, actor, decide)
+    send_waiting(services, run_id, services.clock.now_ms())
+
+
+def send_waiting(services: Services, run_id: str, before_ms: int) -> int:
+    """Let the coordinator go on with tokens that no redelivered signal will ever send: held by a pause, made by an API
+    commit or found by a rebuild, and created up to `before_ms`. Returns how many."""
+    state = services.store.snapshot(run_id, ("meta", "tok", "ready"))
+    if state is None or state["meta"]["status"] not in ("RUNNING", "PENDING"):
+        return 0
+    jobs = []
+    for name, since in state["ready"].items():
+        record = state["tok"].get(name)
+        if record is None or not since.startswith("r") or int(since[1:]) > before_ms:
+            continue
+        jobs.append(job_id(parse_began(record).job(run_id, name), services.secret))
+    parts = [jobs[i : i + CHUNK] for i in range(0, len(jobs), CHUNK)]
+    services.queues.send([Outgoing("completion-signals", continue_text(part)) for part in parts])
+    return len(jobs)
+
+
+def _refuse_ended(run_id: str, meta: Meta, what: str) -> None:
+    if meta["status"] in ENDED:
+        raise Conflict(f"Run {run_id} is {meta['status']}: it can no longer be {what}.")
+
+
+def _ending(meta: Meta, status: str, now_ms: int, event: Event) -> Draft:
+    shown = {name: meta[name] for name in RECORD_META if name in meta}
+    return Draft(
+        cancel_all=True, final=True, meta={**shown, "status": status, "finished_at": str(now_ms)}, events=[event]
+    )
+
+
+def _commit(services: Services, run_id: str, actor: str, decide: Callable[[Meta], Draft | None]) -> None:
+    """Decide on the present state and commit, again where it changed meanwhile; None changes nothing."""
+    for _ in range(MAX_TRIES):
+        meta = ensure_present(services, run_id)
+        draft = decide(meta)
+        if draft is None:
+            return
+        if _attempt(services, run_id, actor, meta, draft):
+            return
+    raise Unavailable(f"Run {run_id} changed too often meanwhile; send the request again.")
+
+
+def _attempt(services: Services, run_id: str, actor: str, meta: Meta, draft: Draft) -> bool:
+    commit_id, now = services.ids.new(), services.clock.now_ms()
+    draft.meta["gen"] = commit_id
+    text = commit_body(
+        draft, commit_id=commit_id, at=now, gen=meta["gen"], graph=meta["graph"], rev=int(meta["rev"]), actor=actor
+    )
+    answer = services.store.commit([CommitCall(run_id, text, f"control-{commit_id}", now)])[0]
+    if answer.word != "OK":
+        return False
+    if answer.lease and answer.mark == parse_item(compose(answer.head, text)).no - 1:
+        item = journal_item(run_id, compose(answer.head, text))
+        if services.journal.append([item], ending_records([item])):
+            raise Unavailable(f"Run {run_id} is behind its journal and is being rebuilt; send the request again.")
+        services.store.acknowledge([(run_id, item.no, item.id, ())])
+    else:
+        flush_upto(services, run_id, parse_item(compose(answer.head, text)).no)
+    return True
+
+
+def require_run(services: Services, run_id: str) -> Meta:
+    """The run's meta. Raises NotFound."""
+    meta = ensure_present(services, run_id)
+    if not meta:
+        raise NotFound(f"There is no run {run_id}.")
+    return meta

@@ -1,0 +1,38 @@
+"""Deadlines of attempts and runs: the members of the deadline index, and writing them anew after a rebuild."""
+
+from __future__ import annotations
+
+from chalicelib.domain.ids import Job, job_id, parse_token
+from chalicelib.domain.ir import Node
+from chalicelib.domain.records import parse_began
+from chalicelib.engine.services import Services
+
+
+def attempt_deadlines(services: Services, node: Node, job: Job, at_ms: int, beat_ms: int) -> dict[str, int]:
+    """Index members of an attempt that began at `at_ms` and was last heard of at `beat_ms`; {} without limits."""
+    if node.timeout_ms is None and node.heartbeat_ms is None:
+        return {}
+    name = job_id(job, services.secret)
+    due: dict[str, int] = {}
+    if node.timeout_ms is not None:
+        due[f"attempt:{name}"] = at_ms + node.timeout_ms
+    if node.heartbeat_ms is not None:
+        due[f"heartbeat:{name}"] = beat_ms + node.heartbeat_ms
+    return due
+
+
+def rearm(services: Services, run_id: str) -> None:
+    """Write the deadlines of a rebuilt run. A heartbeat counts from now: beats are not journaled (HAZARDS 18)."""
+    state = services.store.snapshot(run_id, ("meta", "tok"))
+    if state is None:
+        return
+    meta, now = state["meta"], services.clock.now_ms()
+    due = {f"run:{run_id}": int(meta["timeout_at"])} if meta.get("timeout_at") else {}
+    for name, record in state["tok"].items():
+        began, token = parse_began(record), parse_token(name)
+        if began.kind not in ("t", "w") or token.node.startswith("$"):
+            continue
+        node = services.plans.load(began.graph).nodes[token.node]
+        due |= attempt_deadlines(services, node, began.job(run_id, name), began.at_ms, now)
+    if due:
+        services.store.put_due(due)

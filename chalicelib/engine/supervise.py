@@ -1,0 +1,108 @@
+"""What scheduled Lambdas do: find what is due, and see that no live run is forgotten. Safe to run twice, or to die."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from chalicelib.domain.commit import compact
+from chalicelib.domain.errors import GraftError, NotFound
+from chalicelib.domain.state import ENDED
+from chalicelib.engine.controls import send_waiting, time_out_run
+from chalicelib.engine.directory_keys import LIVE_SHARDS, live_partition
+from chalicelib.engine.flush import flush_run
+from chalicelib.engine.ports import Outgoing
+from chalicelib.engine.rearm import rearm
+from chalicelib.engine.rebuild import ensure_present
+from chalicelib.engine.services import Services
+
+Json = Any
+log = logging.getLogger("graft.supervise")
+
+#: Members of one part of the deadline index worked in one pass; the rest comes in the next.
+DUE_LIMIT = 500
+#: A token that nobody sent is sent by the sweep after this long.
+UNSENT_MS = 60_000
+#: Finished runs leave the store after this long; their journal stays.
+GRACE_MS = 3_600_000
+#: Live runs looked at in one page.
+PAGE = 200
+
+
+def detect_timeouts(services: Services) -> int:
+    """Fail the attempts whose deadline or heartbeat is past, and end the runs whose timeout is. Returns how many.
+
+    Attempts are failed by a signal of their own, which the coordinator settles as any other: where the worker's answer
+    came first, it finds the token gone. Members are dropped only after that signal is sent.
+    """
+    members = services.store.due(services.clock.now_ms(), DUE_LIMIT)
+    signals: list[Outgoing] = []
+    late: list[str] = []
+    for member in members:
+        kind, _, name = member.partition(":")
+        if kind == "run":
+            late += [] if _timed_out(services, name) else [member]
+        else:
+            text = compact({"version": "1.0", "kind": "expired", "job_id": name, "reason": REASONS[kind]})
+            signals.append(Outgoing("completion-signals", text))
+    services.queues.send(signals)
+    done = [member for member in members if member not in late]
+    if done:
+        services.store.drop_due(done)
+    return len(done)
+
+
+def _timed_out(services: Services, run_id: str) -> bool:
+    """End one run. False where it could not be done now: it is tried again, and does not hold up the others."""
+    try:
+        time_out_run(services, run_id)
+    except NotFound:
+        return True
+    except GraftError:
+        log.exception("a run could not be timed out", extra={"run_id": run_id})
+        return False
+    return True
+
+
+#: Kind of deadline -> error type (SPEC 9).
+REASONS = {"attempt": "Timeout", "heartbeat": "HeartbeatLost"}
+
+
+def sweep(services: Services, tick: int) -> int:
+    """Look at one slice of the live runs: with a tick a minute, at each of them every LIVE_SHARDS minutes.
+
+    Returns how many runs were looked at. A run that cannot be helped now is logged and does not stop the others.
+    """
+    partition = live_partition(tick % LIVE_SHARDS)
+    start: str | None = None
+    seen = 0
+    while True:
+        page = services.directory.query(partition, start=start, limit=PAGE)
+        for run_id, record in page:
+            try:
+                _look_after(services, partition, run_id, record)
+            except Exception:
+                log.exception("a run could not be looked after", extra={"run_id": run_id})
+        seen += len(page)
+        if len(page) < PAGE:
+            return seen
+        start = page[-1][0]
+
+
+def _look_after(services: Services, partition: str, run_id: str, record: Json) -> None:
+    """One live run: rebuild it if the store lost it, write what is unwritten, send what nobody sent, or let it go."""
+    now = services.clock.now_ms()
+    if record["status"] in ENDED:
+        if now - int(record["finished_at"] or now) >= GRACE_MS:
+            services.store.retire(run_id)
+            services.directory.delete((partition, run_id))
+        return
+    lost = services.store.snapshot(run_id, ("meta",)) is None
+    meta = ensure_present(services, run_id)
+    if meta["status"] in ENDED:
+        return
+    if lost:
+        rearm(services, run_id)
+    if int(meta["no"]) > int(meta["mark"]):
+        flush_run(services, run_id)
+    send_waiting(services, run_id, now if lost else now - UNSENT_MS)
