@@ -37,6 +37,8 @@ class Settings:
     #: EventBridge Scheduler: role that may send to the queues, and the schedule group.
     scheduler_role_arn: str = ""
     scheduler_group: str = "default"
+    #: Milliseconds between two passes of the sweep, which looks at one slice of the live runs each time.
+    sweep_ms: int = 60_000
     #: True where the queue mappings report partial batch failures (FunctionResponseTypes).
     partial_batches: bool = False
     limits: Limits = field(default_factory=Limits)
@@ -68,6 +70,7 @@ class Settings:
             lambda_allowlist=_words(env, "GRAFT_LAMBDA_ALLOWLIST"),
             scheduler_role_arn=env.get("GRAFT_SCHEDULER_ROLE_ARN", ""),
             scheduler_group=env.get("GRAFT_SCHEDULER_GROUP", "default"),
+            sweep_ms=_number(env, "GRAFT_SWEEP_MS", 60_000),
             partial_batches=_flag(env, "GRAFT_PARTIAL_BATCHES"),
             limits=_limits(env.get("GRAFT_LIMITS", "")),
         )
@@ -85,6 +88,13 @@ def _flag(env: Mapping[str, str], name: str) -> bool:
     if value not in ("0", "1", "false", "true", ""):
         raise ConfigurationError(f"{name} must be 0 or 1, not {value!r}.")
     return value in ("1", "true")
+
+
+def _number(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, "")
+    if text and (not text.isdecimal() or int(text) < 1):
+        raise ConfigurationError(f"{name} must be a whole number of at least 1, not {text!r}.")
+    return int(text or default)
 
 
 def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import cache, partial
+from typing import Any
 
 from chalicelib.adapters.aws_clients import AwsClients
 from chalicelib.adapters.clock import RandomIds, SystemClock
@@ -16,14 +17,18 @@ from chalicelib.adapters.scheduler import EventBridgeSchedules
 from chalicelib.adapters.secrets import signing_secret
 from chalicelib.adapters.sqs import SqsQueues
 from chalicelib.config import Settings
+from chalicelib.domain.commit import compact
 from chalicelib.engine.credentials import issue_callback_token
 from chalicelib.engine.plans import PlanStore
+from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.services import Services
 from chalicelib.engine.step import Coordinator
 from chalicelib.engine.task import Worker
 from chalicelib.engine.work import WorkPorts
 from chalicelib.functions import HANDLERS
 from chalicelib.workers.registry import WorkerParts, build_workers
+
+Json = Any
 
 
 @cache
@@ -102,4 +107,10 @@ def workers() -> dict[str, Worker]:
 @cache
 def work_ports() -> WorkPorts:
     """What working a task asks of the world."""
-    return WorkPorts(SystemClock(), artifacts())
+    return WorkPorts(SystemClock(), artifacts(), heartbeat=_heartbeat)
+
+
+def _heartbeat(message: Json) -> None:
+    """Say that the work on a task message is alive."""
+    beat = {"version": "1.0", "kind": "heartbeat", "job_id": message["job_id"]}
+    queues().send([Outgoing("completion-signals", compact(beat))])

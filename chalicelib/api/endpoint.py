@@ -42,22 +42,31 @@ def operation(blueprint: Blueprint) -> Callable[[View], View]:
 
         @wraps(view)
         def handler(**params: str) -> Response:
-            return render(_answer(blueprint, route, params, view))
+            return render(_answer(blueprint, route, params, view), head=blueprint.current_request.method == "HEAD")
 
-        blueprint.route(route.full_path, methods=[route.method], content_types=CONTENT_TYPES, cors=CORS)(handler)
+        methods = with_head([route.method])
+        blueprint.route(route.full_path, methods=methods, content_types=CONTENT_TYPES, cors=CORS)(handler)
         return view
 
     return register
 
 
-def render(answer: Answer) -> Response:
-    """The answer as Chalice sends it. Nothing is kept by caches on the way: a run changes while its ETag does not."""
+def with_head(methods: list[str]) -> list[str]:
+    """These methods, and HEAD wherever there is GET."""
+    return [*methods, "HEAD"] if "GET" in methods else methods
+
+
+def render(answer: Answer, *, head: bool = False) -> Response:
+    """The answer as Chalice sends it, its headers alone for HEAD.
+
+    Nothing is kept by caches on the way: a run changes while its ETag does not.
+    """
     headers: dict[str, str | list[str]] = {
         "Content-Type": answer.content_type,
         "Cache-Control": "no-store",
         **answer.headers,
     }
-    text = "" if answer.body is None else json.dumps(answer.body, separators=(",", ":"), allow_nan=False)
+    text = "" if answer.body is None or head else json.dumps(answer.body, separators=(",", ":"), allow_nan=False)
     return Response(text, headers=headers, status_code=answer.status)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from chalice.app import Blueprint, Request, Response
 
-from chalicelib.api.endpoint import CONTENT_TYPES, CORS, render
+from chalicelib.api.endpoint import CONTENT_TYPES, CORS, render, with_head
 from chalicelib.api.problems import Answer, WrongMethod, refusal
 from chalicelib.api.table import ROUTES
 from chalicelib.domain.errors import NotFound
@@ -27,8 +27,7 @@ def unserved() -> Response:
     request = blueprint.current_request
     given = request.uri_params or {}
     path = "/" + (given.get("proxy") or given.get("proxy+") or "")
-    answer = unserved_answer(request.method, path)
-    return render(Answer(None, answer.status, answer.headers) if request.method == "HEAD" else answer)
+    return render(unserved_answer(request.method, path), head=request.method == "HEAD")
 
 
 def unserved_answer(method: str, path: str) -> Answer:
@@ -54,7 +53,7 @@ def plain_errors(event: Request, get_response: Callable[[Request], Response]) ->
 
 
 def _wrong_method(method: str, methods: list[str]) -> Answer:
-    allow = sorted({*methods, "OPTIONS"})
+    allow = sorted({*with_head(methods), "OPTIONS"})
     return refusal(WrongMethod(f"This path does not take {method}; it takes {', '.join(allow)}.", allow=allow))
 
 

@@ -54,13 +54,14 @@ class Arrival:
     fire: Emit
     #: Inline token that performs the skip when the node cannot run any more.
     skip: Emit
-    #: Nodes whose tokens firing also cancels: they can only lead here (HAZARDS 22).
-    losers: tuple[str, ...] = ()
+    #: Nodes whose tokens firing also cancels, since they can only lead here (HAZARDS 22), grouped by
+    #: (scope around their tokens, scope they would start in).
+    losers: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
 
     def wire(self) -> list[Json]:
         """[instance, edge, how, need, total, fire, skip, losers?] as the store reads it."""
         row = [self.instance, self.edge, self.how, self.need, self.total, self.fire.wire(), self.skip.wire()]
-        return [*row, [self.losers, scope_text(self.fire.token.scope)]] if self.losers else row
+        return [*row, self.losers] if self.losers else row
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,9 +37,9 @@ def apply(state: State, item: Item) -> None:
     for token, instance in body.get("skips", []):
         state["done"][token] = f"{stamp}SKIPPED|"
         state["st"][instance] = token
-    for instance in item.dropped:
-        state["done"][f"{instance}#0.0"] = f"{stamp}SKIPPED|"
-        state["st"][instance] = f"{instance}#0.0"
+    for token in item.dropped:
+        state["done"][token] = f"{stamp}SKIPPED|"
+        state["st"][token.rsplit("#", 1)[0]] = token
     for emit in item.opened():
         _open(state, emit, stamp, body)
     for token in item.cancelled:

@@ -32,14 +32,16 @@ class Item:
     #: Indexes (from 0) into body["arr"] of joins that fired, and of those that can only be skipped.
     fired: tuple[int, ...]
     skipped: tuple[int, ...]
-    #: Token texts cancelled; instances of pending losers; the `$end` token made, or "".
+    #: Token texts cancelled; skips of losers that never started; the `$end` token made, or "".
     cancelled: tuple[str, ...]
     dropped: tuple[str, ...]
     end: str
+    #: Indexes (from 0) into body["emits"] of losers skipped before, which were not created.
+    held: tuple[int, ...] = ()
 
     def opened(self) -> Iterator[list[Json]]:
         """Wire forms of all tokens this commit created, in order (see commit.Emit.wire)."""
-        yield from self.body.get("emits", [])
+        yield from (emit for i, emit in enumerate(self.body.get("emits", [])) if i not in self.held)
         arrivals = self.body.get("arr", [])
         verdicts = [(i, True) for i in self.fired] + [(i, False) for i in self.skipped]
         for i, fires in sorted(verdicts):
@@ -54,11 +56,12 @@ def parse_item(text: str) -> Item:
     out = raw["out"]
     fired = tuple(i - 1 for i in out.get("f") or ())
     skipped = tuple(i - 1 for i in out.get("s") or ())
+    held = tuple(i - 1 for i in out.get("h") or ())
     prev_seq, prev_id = raw["prev"]
     cancelled, dropped = tuple(out.get("c") or ()), tuple(out.get("k") or ())
     return Item(
         raw["no"], raw["id"], raw["seq"], raw["n"], prev_seq, prev_id, raw["c"], fired, skipped, cancelled, dropped,
-        out.get("e", ""),
+        out.get("e", ""), held,
     )  # fmt: skip
 
 
@@ -75,7 +78,7 @@ def expand(text: str, run_id: str, make_job_id: Callable[[Job], str]) -> list[di
     events = [_decided(raw, body) for raw in json.loads(body.get("ev") or "[]")]
     events += [_opened(emit, item, run_id, make_job_id) for emit in item.opened() if emit[4]]
     events += [_event("node_cancelled", parse_token(t)) for t in item.cancelled if not t.startswith("$")]
-    events += [_event("node_skipped", parse_token(f"{instance}#0.0")) for instance in item.dropped]
+    events += [_event("node_skipped", parse_token(token)) for token in item.dropped]
     common = {"at": timestamp(body["at"]), "actor": body["actor"]}
     return [{"seq": item.seq + i, "type": event.pop("type"), **common, **event} for i, event in enumerate(events)]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from chalicelib.domain.commit import Arrival, Draft, Emit, Event
-from chalicelib.domain.ids import Scope, Token
+from chalicelib.domain.ids import Scope, Token, scope_text
 from chalicelib.domain.ir import TASK_TYPES, TIMER_TYPES, Edge, Node, Plan
 
 #: Skips followed within one commit; beyond it a skip becomes an inline token of its own, to keep items small.
@@ -90,20 +90,25 @@ class Router:
     def _arrive(self, edge: Edge, how: int, scope: Scope) -> None:
         target = self._plan.nodes[edge.target]
         skip = Emit(Token(target.id, scope, None, self._epoch, 0), "i", {"skip": 1})
-        losers = target.join.losers if target.join.cancel_losers else ()
+        losers = self._losers(target, scope)
         code = 2 if edge.kind == "veto" and how else how
         fire = self._first(target, scope)
         need, total = target.join.need, len(target.in_edges)
         instance = Token(target.id, scope).instance
         self._draft.arrivals.append(Arrival(instance, edge.key, code, need, total, fire, skip, losers))
 
+    def _losers(self, join: Node, scope: Scope) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+        """The losers of a join in `scope`, grouped as in Arrival."""
+        groups: dict[tuple[str, str], list[str]] = {}
+        for name in join.join.losers if join.join.cancel_losers else ():
+            first = self._target_scope(join, self._plan.nodes[name], scope)
+            around = scope[: _common(join, self._plan.nodes[name])]
+            groups.setdefault((scope_text(around), scope_text(first)), []).append(name)
+        return tuple((around, first, tuple(names)) for (around, first), names in groups.items())
+
     def _target_scope(self, source: Node, target: Node, scope: Scope) -> Scope:
         """Common loops keep their iteration, loops entered start at 1, loops left are dropped."""
-        common = 0
-        for mine, other in zip(source.loops, target.loops, strict=False):
-            if mine != other:
-                break
-            common += 1
+        common = _common(source, target)
         return scope[:common] + tuple((loop, 1) for loop in target.loops[common:])
 
     def _drain(self) -> None:
@@ -124,6 +129,16 @@ class Router:
             self._edge(self._plan.edges[key], 0, token.scope, ended)
         if ended:
             self.end_loop(ended, token.scope)
+
+
+def _common(one: Node, other: Node) -> int:
+    """How many loops, from the outside in, are around both nodes."""
+    common = 0
+    for mine, theirs in zip(one.loops, other.loops, strict=False):
+        if mine != theirs:
+            break
+        common += 1
+    return common
 
 
 def loop_back_scope(plan: Plan, token: Token) -> Scope:

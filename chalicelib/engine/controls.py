@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chalicelib.domain.commit import Draft, Event, compact
-from chalicelib.domain.commit import body as commit_body
-from chalicelib.domain.errors import Conflict, NotFound, Unavailable
+from chalicelib.domain.errors import Conflict, Unavailable
 from chalicelib.domain.ids import job_id
-from chalicelib.domain.journal import compose, parse_item
 from chalicelib.domain.records import parse_began
 from chalicelib.domain.state import ENDED
-from chalicelib.engine.flush import ending_records, flush_upto, journal_item
-from chalicelib.engine.ports import CommitCall, Outgoing
+from chalicelib.engine.outside import commit_outside
+from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.rebuild import ensure_present
 from chalicelib.engine.run_records import RECORD_META
 from chalicelib.engine.services import Services
@@ -117,33 +115,6 @@ def _commit(services: Services, run_id: str, actor: str, decide: Callable[[Meta]
         draft = decide(meta)
         if draft is None:
             return
-        if _attempt(services, run_id, actor, meta, draft):
+        if commit_outside(services, run_id, actor, meta, draft):
             return
     raise Unavailable(f"Run {run_id} changed too often meanwhile; send the request again.")
-
-
-def _attempt(services: Services, run_id: str, actor: str, meta: Meta, draft: Draft) -> bool:
-    commit_id, now = services.ids.new(), services.clock.now_ms()
-    draft.meta["gen"] = commit_id
-    text = commit_body(
-        draft, commit_id=commit_id, at=now, gen=meta["gen"], graph=meta["graph"], rev=int(meta["rev"]), actor=actor
-    )
-    answer = services.store.commit([CommitCall(run_id, text, f"control-{commit_id}", now)])[0]
-    if answer.word != "OK":
-        return False
-    if answer.lease and answer.mark == parse_item(compose(answer.head, text)).no - 1:
-        item = journal_item(run_id, compose(answer.head, text))
-        if services.journal.append([item], ending_records([item])):
-            raise Unavailable(f"Run {run_id} is behind its journal and is being rebuilt; send the request again.")
-        services.store.acknowledge([(run_id, item.no, item.id, ())])
-    else:
-        flush_upto(services, run_id, parse_item(compose(answer.head, text)).no)
-    return True
-
-
-def require_run(services: Services, run_id: str) -> Meta:
-    """The run's meta. Raises NotFound."""
-    meta = ensure_present(services, run_id)
-    if not meta:
-        raise NotFound(f"There is no run {run_id}.")
-    return meta

@@ -247,8 +247,9 @@ class RunStore(Protocol):
         """Consistent reads of single runs."""
         ...
 
-    def install(self, run_id: str, state: RunState) -> bool:
-        """Create the run's keys from a folded state; False and no change where the run is there already."""
+    def install(self, run_id: str, state: RunState, replaces: str = "") -> bool:
+        """Create the run's keys from a folded state, or replace the state that is at `no|commit id`; False and no
+        change where the store holds another one."""
         ...
 
     def acknowledge(self, acks: Sequence[tuple[str, int, str, Sequence[str]]]) -> None:

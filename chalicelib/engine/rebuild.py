@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import logging
 
-from chalicelib.domain.errors import NotFound
+from chalicelib.domain.commit import Draft, Event
+from chalicelib.domain.errors import NotFound, Unavailable
+from chalicelib.domain.fold import State
 from chalicelib.domain.state import ENDED
+from chalicelib.engine.flush import flush_upto
 from chalicelib.engine.history import load_state
+from chalicelib.engine.outside import commit_outside
+from chalicelib.engine.rearm import rearm
 from chalicelib.engine.services import Services
 
 log = logging.getLogger("graft.rebuild")
+
+#: Times a rebuild is begun anew because the run moved on meanwhile.
+MAX_TRIES = 5
 
 
 def ensure_present(services: Services, run_id: str) -> dict[str, str]:
@@ -20,10 +28,50 @@ def ensure_present(services: Services, run_id: str) -> dict[str, str]:
     state = services.store.snapshot(run_id, ("meta",))
     if state is not None:
         return state["meta"]
-    folded = load_state(services, run_id)
+    folded = rebuild(services, run_id)
     if not folded["meta"]:
         raise NotFound(f"There is no run {run_id}.")
-    if folded["meta"]["status"] not in ENDED:
-        services.store.install(run_id, folded)
-        log.warning("a run was rebuilt from its journal", extra={"run_id": run_id, "no": folded["meta"]["no"]})
-    return folded["meta"]
+    state = services.store.snapshot(run_id, ("meta",))
+    return folded["meta"] if state is None else state["meta"]
+
+
+def rebuild(services: Services, run_id: str) -> State:
+    """Make the store agree with the journal, and return the run's state as folded.
+
+    What the store has and the journal has not is written first: a healthy run loses nothing. Only where the journal
+    refuses it, so that the store must have fallen behind and moved on, is it given up. The store's state is replaced
+    only if it has not changed since it was looked at. Raises Unavailable when it changes too often.
+    """
+    for _ in range(MAX_TRIES):
+        stored = services.store.snapshot(run_id, ("meta",))
+        if stored is not None:
+            _write_tail(services, run_id, stored["meta"])
+        folded = load_state(services, run_id)
+        if not folded["meta"] or folded["meta"]["status"] in ENDED:
+            return folded
+        if stored is not None and _position(stored["meta"]) == _position(folded["meta"]):
+            return folded
+        if services.store.install(run_id, folded, replaces=_position(stored["meta"]) if stored else ""):
+            _announce(services, run_id, folded)
+            return folded
+    raise Unavailable(f"Run {run_id} changed too often while it was being rebuilt.")
+
+
+def _position(meta: dict[str, str]) -> str:
+    return f"{meta['no']}|{meta['cid']}"
+
+
+def _write_tail(services: Services, run_id: str, meta: dict[str, str]) -> None:
+    if int(meta["mark"]) < int(meta["no"]):
+        try:
+            flush_upto(services, run_id, int(meta["no"]))
+        except Unavailable:
+            log.warning("the journal does not take what the store holds", extra={"run_id": run_id})
+
+
+def _announce(services: Services, run_id: str, folded: State) -> None:
+    """A new generation: what was decided on the lost state is decided again (HAZARDS 6)."""
+    log.warning("a run was rebuilt from its journal", extra={"run_id": run_id, "no": folded["meta"]["no"]})
+    event = Event("run_rebuilt", data={"no": int(folded["meta"]["no"])})
+    commit_outside(services, run_id, "graft", folded["meta"], Draft(events=[event]))
+    rearm(services, run_id)

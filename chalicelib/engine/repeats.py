@@ -10,8 +10,8 @@ from chalicelib.domain.records import Began, parse_began
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.flush import Written
-from chalicelib.engine.history import load_state
 from chalicelib.engine.ports import CommitAnswer, ReadCall
+from chalicelib.engine.rebuild import rebuild
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import Work
 
@@ -63,16 +63,12 @@ def resend(services: Services, job: Job, origin: int, began: Began, effects: Eff
 
 
 def recover(services: Services, work: Work, failed: set[int]) -> list[Work]:
-    """The store does not know the run or the token: rebuild the run from its journal, then the message comes again.
+    """The store does not know the run or the token, or is behind: rebuild it from the journal; the message comes again.
 
-    A run that has ended is never installed again (HAZARDS 17): the signal is done with.
+    What the journal says was settled is done with, and so is a run that has ended: it is never installed again
+    (HAZARDS 5, 17).
     """
-    run_id = work.job.run_id
-    state = load_state(services, run_id)
-    if not state["meta"] or state["meta"]["status"] in ENDED:
-        return []
-    if work.token.text in state["done"]:
-        return []
-    services.store.install(run_id, state)
-    failed.add(work.origin)
+    state = rebuild(services, work.job.run_id)
+    if state["meta"] and state["meta"]["status"] not in ENDED and work.token.text not in state["done"]:
+        failed.add(work.origin)
     return []

@@ -12,7 +12,6 @@ from chalicelib.engine.controls import send_waiting, time_out_run
 from chalicelib.engine.directory_keys import LIVE_SHARDS, live_partition
 from chalicelib.engine.flush import flush_run
 from chalicelib.engine.ports import Outgoing
-from chalicelib.engine.rearm import rearm
 from chalicelib.engine.rebuild import ensure_present
 from chalicelib.engine.services import Services
 
@@ -101,8 +100,6 @@ def _look_after(services: Services, partition: str, run_id: str, record: Json) -
     meta = ensure_present(services, run_id)
     if meta["status"] in ENDED:
         return
-    if lost:
-        rearm(services, run_id)
     if int(meta["no"]) > int(meta["mark"]):
         flush_run(services, run_id)
     send_waiting(services, run_id, now if lost else now - UNSENT_MS)

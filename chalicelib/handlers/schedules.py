@@ -7,7 +7,7 @@ import logging
 from chalice.app import Blueprint, CloudWatchEvent
 
 from chalicelib.engine.supervise import detect_timeouts, sweep
-from chalicelib.wiring import services
+from chalicelib.wiring import services, settings
 
 log = logging.getLogger("graft.supervise")
 blueprint = Blueprint(__name__)
@@ -23,4 +23,4 @@ def timeouts(event: CloudWatchEvent) -> dict[str, int]:
 def sweeping(event: CloudWatchEvent) -> dict[str, int]:
     """Look after one slice of the live runs; the minute says which."""
     running = services()
-    return {"runs": sweep(running, running.clock.now_ms() // 60_000)}
+    return {"runs": sweep(running, running.clock.now_ms() // settings().sweep_ms)}

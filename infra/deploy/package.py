@@ -22,7 +22,7 @@ from infra.deploy import ROOT, archive
 Json = Any
 #: What of a project Chalice reads.
 SOURCES = ("app.py", "requirements.txt", "template.yaml", "chalicelib", ".chalice")
-_CHALICE = "from chalice.cli import main; main()"
+_CHALICE = "import sys; from chalice.cli import main; sys.exit(main())"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -14,7 +15,7 @@ from infra.deploy import ROOT
 Json = Any
 #: The stage whose policies are written by hand; every other stage's differ in the names of its resources only.
 WRITTEN_FOR = "dev"
-ROLES = ("api", "coordinator", "sweep", "function-worker", "http-worker")
+ROLES = ("api", "coordinator", "sweep", "timeouts", "function-worker", "http-worker")
 #: Actions that AWS takes on no narrower resource than `*`, and why.
 EVERYWHERE: Mapping[str, str] = {
     "ec2:AssignPrivateIpAddresses": "Lambda makes network interfaces whose ids nobody knows before",
@@ -92,3 +93,14 @@ def _plain(statement: Json) -> bool:
 
 def _many(value: Json) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
+
+
+def main() -> None:
+    """Write the policies of the stages named on the command line."""
+    for stage in sys.argv[1:]:
+        for path in write_stage(stage):
+            print(path)
+
+
+if __name__ == "__main__":
+    main()

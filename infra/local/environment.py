@@ -14,6 +14,7 @@ STAGE = "local"
 #: Unless the caller says otherwise. The pollers take partial failures as a mapping with ReportBatchItemFailures does.
 _DEFAULTS = {
     "GRAFT_PARTIAL_BATCHES": "1",
+    "GRAFT_SWEEP_MS": "1000",
     "GRAFT_SCHEDULER_GROUP": "graft-local",
     "GRAFT_SCHEDULER_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/graft-local-scheduler",
 }

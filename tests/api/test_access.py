@@ -63,7 +63,8 @@ def assert_problem(reply, status: int) -> None:
 
 def test_the_table_is_what_the_app_serves() -> None:
     served = {(path, method) for path, methods in app.routes.items() for method in methods if path != GREEDY}
-    assert served == {(route.full_path, route.method) for route in ROUTES}
+    listed = {(route.full_path, route.method) for route in ROUTES}
+    assert served == listed | {(path, "HEAD") for path, method in listed if method == "GET"}
     assert len({route.id for route in ROUTES}) == len(ROUTES)
 
 
@@ -177,8 +178,8 @@ def test_tokens_say_what_was_signed(api: Api) -> None:
 @pytest.mark.parametrize(
     ("method", "target", "allow"),
     [
-        ("DELETE", "/api/v1/runs", "GET, OPTIONS, POST"),
-        ("PUT", "/api/v1/runs/x/nodes/y", "GET, OPTIONS"),
+        ("DELETE", "/api/v1/runs", "GET, HEAD, OPTIONS, POST"),
+        ("PUT", "/api/v1/runs/x/nodes/y", "GET, HEAD, OPTIONS"),
         ("GET", "/api/v1/workflows/validate", "OPTIONS, POST"),
     ],
 )
@@ -193,3 +194,10 @@ def test_an_unknown_path_is_404(api: Api, target: str) -> None:
     for method in ("GET", "POST", "DELETE"):
         assert_problem(api.call(method, target, token=None), 404)
     assert api.call("HEAD", target, token=None).text == ""
+
+
+def test_head_is_get_without_its_body(api: Api) -> None:
+    run_id = api.post("runs", {"workflow": ONE, "input": {"n": 1}}).json["run_id"]
+    reply = api.call("HEAD", f"runs/{run_id}")
+    assert (reply.status, reply.headers["ETag"], reply.text) == (200, '"0"', "")
+    assert api.call("HEAD", f"runs/{run_id}", token=None).status == 401

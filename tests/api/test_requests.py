@@ -88,7 +88,7 @@ def test_the_test_client_and_chalice_local_get_the_same_405(api: Api) -> None:
     reply = client.http.delete(f"{PREFIX}/runs")
     assert reply.status_code == 405
     assert reply.headers["Content-Type"] == "application/problem+json"
-    assert reply.headers["Allow"] == "GET, OPTIONS, POST"
+    assert reply.headers["Allow"] == "GET, HEAD, OPTIONS, POST"
     assert reply.headers["Access-Control-Allow-Origin"] == "*"
     assert reply.json_body["status"] == 405
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from chalicelib.domain.journal import expand
 from tests.engine.harness import Harness
 from tests.simulation.agreement import Found, found
 from tests.simulation.reference_state import Behave
 
 Json = Any
+BEGINNINGS = ("node_dispatched", "node_waiting")
+ENDINGS = ("node_completed", "node_failed", "node_skipped", "node_cancelled")
 
 
 def play(harness: Harness, document: dict[str, Json], input: Json, behave: Behave) -> Found:
@@ -27,3 +30,17 @@ def play(harness: Harness, document: dict[str, Json], input: Json, behave: Behav
     state = harness.store.snapshot(run_id)
     assert state is not None
     return found(state, harness.tasks, document)
+
+
+def moments(harness: Harness) -> tuple[dict[str, int], dict[str, int]]:
+    """(node: seq of its first beginning, node: seq of its last end) of the harness's one run."""
+    [run_id] = harness.journal.runs
+    began: dict[str, int] = {}
+    ended: dict[str, int] = {}
+    for item in harness.journal.read(run_id):
+        for event in expand(item.text, run_id, lambda job: job.token):
+            if event["type"] in BEGINNINGS:
+                began.setdefault(event["node_id"], event["seq"])
+            elif event["type"] in ENDINGS:
+                ended[event["node_id"]] = event["seq"]
+    return began, ended

@@ -22,10 +22,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project without its requirements, which take half a minute to fetch and are not looked at here."""
     target = copy_sources(ROOT, tmp_path_factory.mktemp("deploy") / "project")
     (target / "requirements.txt").write_text("")
-    text = (target / "app.py").read_text()
-    if not any("sweep" in p.read_text() for p in (target / "chalicelib" / "handlers").glob("*.py")):
-        text += '\n\n@app.schedule("rate(1 minute)")\ndef sweep(event):\n    return {}\n'
-        (target / "app.py").write_text(text)
     return target
 
 

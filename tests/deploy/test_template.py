@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from infra.deploy.package import Packaged
@@ -18,8 +19,8 @@ READERS = {
     "FunctionWorker": ("TasksFunction", 900),
     "HttpWorker": ("TasksHttp", 300),
 }
-FUNCTIONS = {"APIHandler", "Sweep", *READERS}
-IN_THE_NETWORK = {"APIHandler", "Sweep", "Coordinator"}
+IN_THE_NETWORK = {"APIHandler", "Coordinator", "Sweep", "Timeouts"}
+FUNCTIONS = {*IN_THE_NETWORK, *READERS}
 ENVIRONMENT = {
     "GRAFT_STAGE",
     "GRAFT_TABLE",
@@ -39,8 +40,8 @@ def of_type(resources: Json, kind: str) -> dict[str, Json]:
 
 def test_cfn_lint_has_nothing_to_say(packaged: Callable[[str], Packaged], stage: str):
     """No rule is ignored."""
-    path = str(packaged(stage).template)
-    done = subprocess.run([sys.executable, "-m", "cfnlint", path], capture_output=True, text=True, check=False)
+    lint = Path(sys.executable).with_name("cfn-lint")
+    done = subprocess.run([lint, packaged(stage).template], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -132,14 +133,13 @@ def test_the_queues_are_those_of_the_local_stack(resources: Json):
 def test_every_function_has_a_role_with_its_own_policy(template: Json, stage: str):
     from infra.deploy.policies import ROLES, load
 
-    roles = {
-        "APIHandler": "ApiHandlerRole",
-        **{name: f"{name}Role" for name in ("Coordinator", "Sweep", "FunctionWorker", "HttpWorker")},
-    }
-    of_role = dict(zip(ROLES, ("APIHandler", "Coordinator", "Sweep", "FunctionWorker", "HttpWorker"), strict=True))
-    for role, function in of_role.items():
-        assert template["Resources"][function]["Properties"]["Role"] == {"Fn::GetAtt": [roles[function], "Arn"]}
-        [policy] = template["Resources"][roles[function]]["Properties"]["Policies"]
+    functions = {role: "".join(word.capitalize() for word in role.split("-")) for role in ROLES}
+    assert {*functions.values(), "APIHandler"} - {"Api"} == FUNCTIONS
+    for role, name in functions.items():
+        own_role = "ApiHandlerRole" if role == "api" else f"{name}Role"
+        function = template["Resources"]["APIHandler" if role == "api" else name]
+        assert function["Properties"]["Role"] == {"Fn::GetAtt": [own_role, "Arn"]}
+        [policy] = template["Resources"][own_role]["Properties"]["Policies"]
         assert policy["PolicyDocument"] == load(stage, role)
 
 

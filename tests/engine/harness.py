@@ -11,6 +11,7 @@ import redis
 
 from chalicelib.adapters.redis.store import RedisRunStore
 from chalicelib.domain.compiler import compile_workflow
+from chalicelib.domain.journal import expand
 from chalicelib.domain.limits import Limits
 from chalicelib.engine.history import load_state
 from chalicelib.engine.plans import PlanStore
@@ -154,6 +155,10 @@ class Harness:
 
     def output(self, run_id: str) -> object:
         return json.loads(self.meta(run_id)["output"])
+
+    def events(self, run_id: str) -> list[dict]:
+        items = self.journal.read(run_id, 0, 10_000)
+        return [event for item in items for event in expand(item.text, run_id, lambda job: job.token)]
 
     def assert_fold_equals_store(self, run_id: str) -> None:
         """Folding the journal gives what the store holds (bar its lease and its not yet trimmed tail)."""

@@ -149,3 +149,24 @@ def test_an_ended_run_leaves_the_store_after_its_grace_and_keeps_its_history(har
     assert harness.store.snapshot(run_id) is None
     assert load_state(harness.services, run_id)["meta"]["status"] == "COMPLETED"
     assert not [key for key in harness.client.keys() if run_id in key]
+
+
+def test_a_store_that_fell_behind_and_moved_on_gives_way_to_the_journal(harness: Harness) -> None:
+    """Redis failed over to an older copy: a signal names a commit that it does not have."""
+    document = {"nodes": [function("a", {"n": 1}), function("b", {"n": 2}), function("c")], "edges": edges("a:b", "b:c")}
+    run_id = harness.start(document)
+    settle_all(harness)
+    old = harness.store.snapshot(run_id)
+    harness.work_batch()
+    settle_all(harness)
+    harness.store.retire(run_id)
+    assert old is not None
+    harness.store.install(run_id, old)
+    harness.drain()
+    harness.clock.now += UNSENT_MS
+    sweep_all(harness)
+    harness.drain()
+    assert harness.meta(run_id)["status"] == "COMPLETED"
+    types = [event["type"] for event in harness.events(run_id)]
+    assert "run_rebuilt" in types and types.count("node_completed") == 3
+    harness.assert_fold_equals_store(run_id)

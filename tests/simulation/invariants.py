@@ -33,6 +33,8 @@ class Chain:
     items: list[JournalItem] = field(default_factory=list)
     opened: set[str] = field(default_factory=set)
     closed: set[str] = field(default_factory=set)
+    #: Losers skipped before they started; what would have skipped them later says so again.
+    dropped: set[str] = field(default_factory=set)
     #: Settlements that are not retried, by (node, scope, index, epoch).
     ends: Counter[tuple[Any, ...]] = field(default_factory=Counter)
     status: str = "PENDING"
@@ -80,10 +82,9 @@ class Audit:
         if "settle" in body:
             token, status, _ = body["settle"]
             self._close(chain, token, status, place)
-        for token, _ in body.get("skips", []):
+        for token in [text for text, _ in body.get("skips", []) if text not in chain.dropped] + list(item.dropped):
             self._end(chain, token, place)
-        for instance in item.dropped:
-            self._end(chain, f"{instance}#0.0", place)
+        chain.dropped |= set(item.dropped)
         for emit in item.opened():
             require(emit[0] not in chain.opened, f"{place} creates {emit[0]} a second time")
             chain.opened.add(emit[0])

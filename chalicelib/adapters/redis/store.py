@@ -36,10 +36,10 @@ class RedisRunStore:
         rows = self._run([("read", call.run_id, {"call": _read_argument(call)}) for call in calls])
         return [_read_answer(call, row) for call, row in zip(calls, rows, strict=True)]
 
-    def install(self, run_id: str, state: RunState) -> bool:
+    def install(self, run_id: str, state: RunState, replaces: str = "") -> bool:
         """Create the run's keys; False where they are there already."""
         flat = {name: [text for pair in fields.items() for text in pair] for name, fields in state.items() if fields}
-        word: str = self._run([("install", run_id, {"state": compact(flat)})])[0][0]
+        word: str = self._run([("install", run_id, {"state": compact(flat), "replaces": replaces})])[0][0]
         return word == "OK"
 
     def acknowledge(self, acks: Sequence[tuple[str, int, str, Sequence[str]]]) -> None:

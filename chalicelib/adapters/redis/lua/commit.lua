@@ -39,7 +39,7 @@ for _, ack in ipairs(control.acks or {}) do trim_tail(m, ack) end
 local no, id, at = m.no + 1, c.id, c.at
 local stamp = no .. '|' .. id .. '|' .. at .. '|'
 local out, events = m.out, c.n
-local fired, skipped, cancelled, dropped = {}, {}, {}, {}
+local fired, skipped, cancelled, dropped, held = {}, {}, {}, {}, {}
 local waiting = (m.status == 'PAUSED' or not settle) and 'r' or 's' -- r: no redelivered signal will ever send it
 
 local set = c.meta or {}
@@ -72,7 +72,9 @@ if c.all then
   for _, token in ipairs(redis.call('HKEYS', tok)) do cancel(token) end
 end
 --include losers
-for _, emit in ipairs(c.emits or {}) do open(emit) end
+for i, emit in ipairs(c.emits or {}) do
+  if beaten(emit) then events, held[#held + 1] = events - emit[5], i else open(emit) end
+end
 for _, skip in ipairs(c.skips or {}) do
   redis.call('HSET', done, skip[1], stamp .. 'SKIPPED|')
   redis.call('HSET', st, skip[2], skip[1])
@@ -84,7 +86,7 @@ for i, arrival in ipairs(c.arr or {}) do
     fired[#fired + 1] = i
     open(arrival[6])
     events = events + arrival[6][5]
-    if arrival[8] then cancel_losers(arrival[8], cancel, dropped, stamp) end
+    if arrival[8] then cancel_losers(arrival[8], string.match(arrival[6][1], '#(%d+)'), cancel, dropped, stamp) end
   elseif verdict == 'skip' then
     skipped[#skipped + 1] = i
     open(arrival[7])
@@ -109,7 +111,7 @@ if out == 0 and not c.final then
   ending = '$end@#' .. no .. '.0'
   open({ending, '$end@', 'i', ''})
 end
-local outcome = cjson.encode({f = fired, s = skipped, c = cancelled, k = dropped, e = ending})
+local outcome = cjson.encode({f = fired, s = skipped, c = cancelled, k = dropped, h = held, e = ending})
 local seq = m.seq + 1
 local head = string.format('"no":%d,"id":"%s","seq":%d,"n":%d,"prev":[%d,"%s"],"out":%s',
   no, id, seq, events, m.lseq, m.cid, outcome)

@@ -1,11 +1,15 @@
 #!lua
--- install: create a run's keys from a folded state, all or nothing.
+-- install: make a run's keys what a folded state says, all or nothing.
 -- KEYS  meta tok dis done st val last jn ed vars tail ready
--- ARGV  state   {hash name = {field, value, field, value, ...}, ...}, JSON
+-- ARGV  state      {hash name = {field, value, field, value, ...}, ...}, JSON
+--       replaces   "no|commit id" of the state that is replaced; empty: the run must not be here
 -- Answers
 --   OK       the run is here now
---   EXISTS   the run was here already; nothing changed
-if redis.call('EXISTS', KEYS.meta) == 1 then return {'EXISTS'} end
+--   EXISTS   the run is here in another state; nothing changed
+local here = redis.call('HMGET', KEYS.meta, 'no', 'cid')
+local position = here[1] and (here[1] .. '|' .. here[2]) or ''
+if position ~= ARGV.replaces then return {'EXISTS'} end
+for _, key in pairs(KEYS) do redis.call('DEL', key) end
 for name, pairs in pairs(cjson.decode(ARGV.state)) do
   for i = 1, #pairs, 2 do redis.call('HSET', KEYS[name], pairs[i], pairs[i + 1]) end
 end

@@ -9,7 +9,7 @@ local function arrive(arrival, no)
   if how == 1 then taken = taken + 1 elseif how == 2 then vetoed = vetoed + 1 else not_taken = not_taken + 1 end
   local open = total - taken - not_taken - vetoed
   local verdict
-  if state == '' then
+  if state == '' and not beaten(arrival[6]) then
     if vetoed > 0 and (open == 0 or need > 0) then verdict = 'skip'
     elseif need > 0 and taken >= need then verdict = 'fire'
     elseif need > 0 and taken + open < need then verdict = 'skip'
