@@ -45,6 +45,11 @@ def list_runs(call: Call) -> Answer:
 @operation(blueprint)
 def get_run(call: Call) -> Answer:
     """One run as it stands."""
+    return run_answer(call)
+
+
+def run_answer(call: Call) -> Answer:
+    """The run of the call's path, as every route that gives a run shows it."""
     services, run_id = call.services, call.params["run_id"]
     state, plan = read(services, call.tenant, run_id, RUN_VIEW)
     grant(services.directory, call.tenant, artifact_refs(state["meta"]))

@@ -123,6 +123,9 @@ ROUTES: Final[tuple[Route, ...]] = (
         },
     ),
     Route("get_graph", "GET", "/runs/{run_id}/workflow", "runs:read", "Read the run's workflow document as it is now."),
+    Route("cancel_run", "POST", "/runs/{run_id}/cancel", "runs:control", "End a run.", body_optional=True),
+    Route("pause_run", "POST", "/runs/{run_id}/pause", "runs:control", "Hold what becomes ready.", body_optional=True),
+    Route("resume_run", "POST", "/runs/{run_id}/resume", "runs:control", "Go on with it.", body_optional=True),
     Route(
         "announce_artifact",
         "POST",
@@ -159,6 +162,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body={"error": "{type, message, retryable}.", "metadata": "What the worker tells besides."},
         required=("error",),
     ),
+    Route("beat_task", "POST", "/tasks/{token}/heartbeat", TASK, "Say that the work is alive.", 202, body_optional=True),
     Route("get_schema", "GET", "/schema", ANY, "The JSON Schema of the workflow document."),
     Route("get_health", "GET", "/health", PUBLIC, "Whether the deployment answers."),
     Route("get_openapi", "GET", "/openapi.json", PUBLIC, "This description."),

@@ -48,6 +48,13 @@ def fail_task(call: Call) -> Answer:
     return _send(call, {"status": "failed", "error": error, **_objects(body, "metadata")})
 
 
+@operation(blueprint)
+def beat_task(call: Call) -> Answer:
+    """Move the attempt's heartbeat deadline."""
+    call.members()
+    return _send(call, {"kind": "heartbeat"})
+
+
 def _send(call: Call, signal: dict[str, Json]) -> Answer:
     task = call.task
     assert task is not None, "a callback route has a callback token"

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from chalicelib.domain.ids import Token, scope_text
+from chalicelib.domain.ids import Token
 
 Json = Any
 

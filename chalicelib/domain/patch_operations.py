@@ -7,17 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from chalicelib.domain.errors import InvalidInput, Problem
-from chalicelib.domain.json_form import MAX_DEPTH
+from chalicelib.domain.errors import Problem
 from chalicelib.domain.patch_pointer import PointerError, child, descend, index_of, parse_pointer, resolve_ids
+from chalicelib.domain.patch_shape import check_shape, refused
+from chalicelib.domain.patch_values import json_equal, own_copy
 from chalicelib.domain.problem_list import pointer
 
 Json = Any
-#: Operations of one patch.
-MAX_OPERATIONS = 1_000
-#: Problems of one answer about the shape of operations.
-_MOST_PROBLEMS = 50
-_OPS = ("add", "remove", "replace", "move", "copy", "test")
 
 
 @dataclass(slots=True)
@@ -34,44 +30,16 @@ def apply_operations(document: dict[str, Json], operations: Json, max_bytes: int
     """The patched copy of `document`, which is left as it is. Removing a node also removes its entries in `edges`.
 
     Raises InvalidInput with the operation's pointer: for malformed operations all of them, else the first that fails.
-    `max_bytes` bounds the document; copies may come to four times that.
+    `max_bytes` bounds the document; what is moved and copied may come to four times that.
     """
-    _check_shape(operations)
+    check_shape(operations)
     patch = _Patch(document, 4 * max_bytes)
     for number, operation in enumerate(operations):
         patch.apply(number, operation)
-    return patch.applied
-
-
-def _check_shape(operations: Json) -> None:
-    if not isinstance(operations, list):
-        raise _refused(Problem("wrong_type", "/operations", "Send a list of JSON Patch operations."))
-    if len(operations) > MAX_OPERATIONS:
-        text = f"There are {len(operations)} operations, at most {MAX_OPERATIONS} are allowed; send several patches."
-        raise _refused(Problem("limit_exceeded", "/operations", text))
-    problems = [problem for number, item in enumerate(operations) for problem in _shape_problems(number, item)]
-    if problems:
-        raise _refused(*problems[:_MOST_PROBLEMS])
-
-
-def _shape_problems(number: int, operation: Json) -> list[Problem]:
-    if not isinstance(operation, dict):
-        return [Problem("wrong_type", pointer("operations", number), "An operation is an object with op and path.")]
-    problems: list[Problem] = []
-    op = operation.get("op")
-    if op not in _OPS or not isinstance(op, str):
-        problems.append(Problem("unknown_op", pointer("operations", number, "op"), f"op is one of {', '.join(_OPS)}."))
-    for name in ("path", "from") if op in ("move", "copy") else ("path",):
-        if not isinstance(operation.get(name), str):
-            text = f"{name} must be a JSON Pointer, such as /nodes/fetch/config/url."
-            problems.append(Problem("bad_pointer", pointer("operations", number, name), text))
-    if op in ("add", "replace", "test") and "value" not in operation:
-        problems.append(Problem("missing", pointer("operations", number, "value"), f"{op} needs a value."))
-    return problems
-
-
-def _refused(*problems: Problem) -> InvalidInput:
-    return InvalidInput(f"The patch cannot be applied: {problems[0].message}", problems)
+    applied = patch.applied
+    if not applied.document.get("edges", True) and "edges" not in document:
+        del applied.document["edges"]
+    return applied
 
 
 class _Patch:
@@ -95,8 +63,8 @@ class _Patch:
             act: Callable[[int, list[str], Json], None] = getattr(self, f"_{operation['op']}")
             act(number, path, operation.get("value"))
         except PointerError as error:
-            at = getattr(error, "member", member)
-            raise _refused(Problem(error.code, pointer("operations", number, at), error.message)) from None
+            at = pointer("operations", number, error.member or member)
+            raise refused(Problem(error.code, at, error.message)) from None
 
     def _path(self, text: str) -> list[str]:
         return resolve_ids(self.applied.document, parse_pointer(text))
@@ -112,25 +80,25 @@ class _Patch:
                     raise PointerError("move_into_itself", "A value cannot be moved into itself.")
                 if target == source:
                     return
+                self._spend(value)
                 self._touch(number, source)
                 self._take(source)
                 # Ids are resolved on the document without the value; indexes count on it, as RFC 6902 says.
                 self._add(number, self._path(operation["path"]), value)
                 return
-            self._add(number, target, self._copied(value))
+            self._spend(value)
+            self._add(number, target, value)
         except PointerError as error:
-            error.member = "path"  # type: ignore[attr-defined]
+            error.member = "path"
             raise
 
-    def _copied(self, value: Json) -> Json:
-        text = json.dumps(value)
-        self._budget -= len(text)
+    def _spend(self, value: Json) -> None:
+        self._budget -= len(json.dumps(value))
         if self._budget < 0:
             raise PointerError("limit_exceeded", "The copies of this patch are larger than documents may be.")
-        return json.loads(text)
 
     def _add(self, number: int, path: list[str], value: Json) -> None:
-        _check_depth(path, value)
+        value = own_copy(path, value)
         if not path:
             self._root(value)
             return
@@ -146,7 +114,7 @@ class _Patch:
         self._touch(number, path)
 
     def _replace(self, number: int, path: list[str], value: Json) -> None:
-        _check_depth(path, value)
+        value = own_copy(path, value)
         if not path:
             self._root(value)
             return
@@ -167,7 +135,7 @@ class _Patch:
 
     def _test(self, number: int, path: list[str], value: Json) -> None:
         found = descend(self.applied.document, path)
-        if not _equal(found, value):
+        if not json_equal(found, value):
             raise PointerError("test_failed", "The value here is not the one that the operation tests for.")
 
     def _root(self, value: Json) -> None:
@@ -184,9 +152,13 @@ class _Patch:
         edges = self.applied.document.get("edges")
         if not isinstance(edges, list):
             return
-        gone = [edge for edge in edges if isinstance(edge, dict) and node in (edge.get("from"), edge.get("to"))]
-        self.applied.edges.update({_edge_key(edge): number for edge in gone})
-        self.applied.document["edges"] = [edge for edge in edges if not any(edge is other for other in gone)]
+        kept: list[Json] = []
+        for edge in edges:
+            if isinstance(edge, dict) and node in (edge.get("from"), edge.get("to")):
+                self.applied.edges[_edge_key(edge)] = number
+            else:
+                kept.append(edge)
+        self.applied.document["edges"] = kept
 
     def _touch(self, number: int, path: list[str]) -> None:
         """Remember which node or edge the operation is about."""
@@ -201,27 +173,3 @@ class _Patch:
 
 def _edge_key(edge: dict[str, Json]) -> str:
     return f"{edge.get('from')}:{edge.get('to')}:{edge.get('on') or 'success'}"
-
-
-def _check_depth(path: list[str], value: Json) -> None:
-    level, depth = [value], len(path)
-    while level:
-        if depth > MAX_DEPTH:
-            raise PointerError("too_deep", f"Objects and arrays would be nested more than {MAX_DEPTH} deep.")
-        level = [item for one in level if isinstance(one, dict | list) for item in _items(one)]
-        depth += 1
-
-
-def _items(value: Json) -> list[Json]:
-    return list(value.values()) if isinstance(value, dict) else list(value)
-
-
-def _equal(one: Json, other: Json) -> bool:
-    """Equality of JSON values: numbers by value, booleans only with booleans. Both are of bounded depth."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_equal, one, other))
-    return bool(one == other)

@@ -15,7 +15,12 @@ _BAD_ESCAPE = re.compile(r"~(?![01])")
 
 
 class PointerError(Exception):
-    """A pointer is malformed or names nothing. `code` and the message go into the problem."""
+    """A pointer is malformed or names nothing. `code` and the message go into the problem.
+
+    `member` is the operation's member at fault, where it is not the one being read.
+    """
+
+    member = ""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -60,8 +65,10 @@ def _node_index(nodes: list[Json], name: str) -> int:
 def _edge_index(edges: list[Json], name: str) -> int:
     parts = name.split(":")
     if len(parts) not in (2, 3):
-        raise PointerError("bad_pointer", f'An edge is named "<from>:<to>" or "<from>:<to>:<on>", not "{shorten(name)}".')
-    ends = {
+        raise PointerError(
+            "bad_pointer", f'An edge is named "<from>:<to>" or "<from>:<to>:<on>", not "{shorten(name)}".'
+        )
+    ends: dict[str, int] = {
         str(edge.get("on") or "success"): index
         for index, edge in reversed(list(enumerate(edges)))
         if isinstance(edge, dict) and (edge.get("from"), edge.get("to")) == (parts[0], parts[1])

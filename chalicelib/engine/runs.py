@@ -17,6 +17,8 @@ from chalicelib.domain.ids import START, Job, Token, derived_run_id, job_id
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import compose, parse_item
 from chalicelib.domain.lifecycle import create_draft
+from chalicelib.domain.state import ENDED
+from chalicelib.engine.directory_keys import run_head_key
 from chalicelib.engine.flush import journal_item
 from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.run_list import announce_day
@@ -52,15 +54,27 @@ def start_run(services: Services, request: StartRequest) -> str:
 
     Raises Conflict where the id or key was used with another request, InvalidInput, TooLarge, Unavailable.
     """
+    schema = request.plan.document.get("input_schema")
+    if schema is not None:
+        check_input(schema, request.input)
     run_id = request.run_id or _fresh_id(services, request)
     services.plans.save(request.plan)
     text = _creation(services, request)
     item = parse_item(text)
     announce_day(services.directory, request.tenant, item.body["at"])
-    if services.journal.append([journal_item(run_id, text)], run_records(run_id, item.body["meta"])):
+    if not services.journal.append([journal_item(run_id, text)], run_records(run_id, item.body["meta"])):
+        launch(services, run_id, text)
+    else:
         text = _existing(services, request, run_id)
-    launch(services, run_id, text)
+        if not _has_ended(services, run_id):
+            launch(services, run_id, text)
     return run_id
+
+
+def _has_ended(services: Services, run_id: str) -> bool:
+    """Whether a repeated start finds its run over: an ended run is never installed again (HAZARDS 17)."""
+    record = services.directory.get(run_head_key(run_id))
+    return record is not None and record["status"] in ENDED
 
 
 def _fresh_id(services: Services, request: StartRequest) -> str:

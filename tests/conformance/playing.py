@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chalicelib.domain.journal import expand
+from chalicelib.engine.controls import cancel_run
 from tests.engine.harness import Harness
 from tests.simulation.agreement import Found, found
 from tests.simulation.reference_state import Behave
@@ -14,8 +14,11 @@ BEGINNINGS = ("node_dispatched", "node_waiting")
 ENDINGS = ("node_completed", "node_failed", "node_skipped", "node_cancelled")
 
 
-def play(harness: Harness, document: dict[str, Json], input: Json, behave: Behave) -> Found:
-    """How the run ended on the engine. Raises AssertionError where its journal does not fold to its state."""
+def play(harness: Harness, document: dict[str, Json], input: Json, behave: Behave, *, cancel: bool = False) -> Found:
+    """How the run ended on the engine; with `cancel`, somebody cancels it as soon as nothing moves but time.
+
+    Raises AssertionError where its journal does not fold to its state.
+    """
 
     def work(task: dict[str, Json]) -> dict[str, Json]:
         outcome = behave(task["node_id"], tuple(task["loops"].items()), task["attempt"])
@@ -25,7 +28,12 @@ def play(harness: Harness, document: dict[str, Json], input: Json, behave: Behav
         return {"status": "failed", "error": error}
 
     harness.worker = work
-    run_id = harness.run(document, input)["run_id"]
+    run_id = harness.start(document, input)
+    while cancel and (harness.settle_batch() or harness.work_batch()):
+        continue
+    if cancel:
+        cancel_run(harness.services, run_id, "tester")
+    harness.drain()
     harness.assert_fold_equals_store(run_id)
     state = harness.store.snapshot(run_id)
     assert state is not None
@@ -37,10 +45,9 @@ def moments(harness: Harness) -> tuple[dict[str, int], dict[str, int]]:
     [run_id] = harness.journal.runs
     began: dict[str, int] = {}
     ended: dict[str, int] = {}
-    for item in harness.journal.read(run_id):
-        for event in expand(item.text, run_id, lambda job: job.token):
-            if event["type"] in BEGINNINGS:
-                began.setdefault(event["node_id"], event["seq"])
-            elif event["type"] in ENDINGS:
-                ended[event["node_id"]] = event["seq"]
+    for event in harness.events(run_id):
+        if event["type"] in BEGINNINGS:
+            began.setdefault(event["node_id"], event["seq"])
+        elif event["type"] in ENDINGS:
+            ended[event["node_id"]] = event["seq"]
     return began, ended

@@ -10,19 +10,9 @@ from tests.simulation.agreement import differences
 from tests.simulation.test_reference import CASES
 
 INPUT = {"x": 2, "items": []}
-#: Cases in which the engine is known to be wrong, and what it does instead.
-WRONG = {
-    "not a loser with another way": "a loser that was skipped before it began is started by a source that is no loser",
-    "fail_fast keeps always": "the edges of cancelled nodes stay open, so a join behind the always edge never runs",
-}
 
 
-def cases() -> list:
-    marks = {name: pytest.mark.xfail(strict=True, reason=reason) for name, reason in WRONG.items()}
-    return [pytest.param(*case[1:3], id=case[0], marks=marks.get(case[0], ())) for case in CASES]
-
-
-@pytest.mark.parametrize(("document", "behave"), cases())
+@pytest.mark.parametrize(("document", "behave"), [case[1:3] for case in CASES], ids=[case[0] for case in CASES])
 def test_the_engine_ends_as_the_reference_does(harness, document, behave):
     engine = play(harness, document, INPUT, behave)
     wanted = reference.run(document, INPUT, behave)

@@ -190,9 +190,11 @@ def test_alarms_and_dashboard_look_at_metrics_that_exist(resources: Json):
     }
     alarms = of_type(resources, "AWS::CloudWatch::Alarm")
     assert alarms
-    for alarm in alarms.values():
-        singles = [alarm] if "MetricName" in alarm else [m["MetricStat"]["Metric"] for m in alarm["Metrics"][1:]]
-        assert all(single["MetricName"] in metrics[single["Namespace"]] for single in singles)
+    assert all(alarm["MetricName"] in metrics[alarm["Namespace"]] for alarm in alarms.values())
+    watched = {json.dumps(alarm["Dimensions"]) for alarm in alarms.values()}
+    for name in of_type(resources, "AWS::SQS::Queue"):
+        queue = [{"Name": "QueueName", "Value": {"Fn::GetAtt": [name, "QueueName"]}}]
+        assert json.dumps(queue) in watched or not name.endswith("Dlq")
     text = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     widgets = json.loads(re.sub(r"\$\{[A-Za-z:.]+\}", "x", text))["widgets"]
     named = [metric for widget in widgets for metric in widget["properties"]["metrics"] if metric[0] != "..."]

@@ -27,6 +27,8 @@ class Show:
     order: str = ""
     behave: Behave = field(default_factory=workers)
     input: Json = field(default_factory=dict)
+    #: Whether somebody cancels the run as soon as nothing moves but time.
+    cancel: bool = False
 
 
 @dataclass(frozen=True)

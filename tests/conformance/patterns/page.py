@@ -22,8 +22,8 @@ Revised View" (2006), and how far Graft supports each.
 - **not supported**: the note says why. "Not yet" names the node type that has to be built first.
 
 The column "shown by" lists the runs. Each is a workflow and the end it must come to, in
-`tests/conformance/patterns/`; `tests/conformance/test_workflow_patterns.py` runs them on the engine, and holds this page
-to the same table.
+`tests/conformance/patterns/`; `tests/conformance/test_workflow_patterns.py` runs them on the engine, and holds this
+page to the same table.
 
 """
 

@@ -69,10 +69,12 @@ PATTERNS = [
     Pattern(
         20,
         "Cancel Case",
-        "partly",
-        "From inside: a `succeed` or `fail` node, or a failure under `fail_fast`, cancels all that is outstanding. "
-        "Cancelling a run by request is not shown here.",
+        "supported",
+        "A request cancels a run and all that is outstanding in it. From inside, a `succeed` or `fail` node does, "
+        "and a failure under `fail_fast`.",
         (
+            Show("by request", doc("a>b b>c", {"b": SLOW}), "a:C b:X c:P", {"status": "CANCELLED", "b": "#1:X"},
+                 cancel=True),
             Show("by a fail node", doc("a>stop a>b b>c", {"stop": FAIL, "b": SLOW}), "stop:F b:X",
                  {"status": "FAILED", "b": "#1:X", "error": {"type": "NoStock", "node_id": "stop"}}),
             Show("by a failure", doc("a>b a>c", {"c": SLOW}), "b:F c:X", {"status": "FAILED"},

@@ -41,7 +41,6 @@ local stamp = no .. '|' .. id .. '|' .. at .. '|'
 local out, events = m.out, c.n
 local fired, skipped, cancelled, dropped, held = {}, {}, {}, {}, {}
 local waiting = (m.status == 'PAUSED' or not settle) and 'r' or 's' -- r: no redelivered signal will ever send it
-
 local set = c.meta or {}
 local hints = '|' .. (set.graph or c.graph) .. '|' .. (set.gen or c.gen) .. '|' .. (set.rev or c.rev) .. '|'
 local function close(token, status, rest)

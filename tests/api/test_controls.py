@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import json
+
+from tests.api.client import Api
+from tests.api.documents import ONE
+
+
+def test_a_run_is_paused_resumed_and_cancelled(api: Api) -> None:
+    run_id = api.post("runs", {"workflow": ONE}).json["run_id"]
+    assert api.post(f"runs/{run_id}/pause", {}).json["status"] == "PAUSED"
+    assert api.post(f"runs/{run_id}/pause").json["status"] == "PAUSED"
+    assert api.post(f"runs/{run_id}/resume").json["status"] in ("PENDING", "RUNNING")
+    assert api.post(f"runs/{run_id}/cancel").json["status"] == "CANCELLED"
+    assert api.post(f"runs/{run_id}/cancel").json["status"] == "CANCELLED"
+    refused = api.post(f"runs/{run_id}/resume")
+    assert (refused.status, refused.json["status"]) == (409, 409)
+    types = [event["type"] for event in api.get(f"runs/{run_id}/events").json["events"]]
+    assert types[:1] == ["run_created"]
+    assert types[-1] == "run_cancelled" and types.count("run_paused") == 1
+    assert api.get("runs?status=CANCELLED").json["items"][0]["run_id"] == run_id
+
+
+def test_a_control_body_takes_no_members(api: Api) -> None:
+    run_id = api.post("runs", {"workflow": ONE}).json["run_id"]
+    reply = api.post(f"runs/{run_id}/cancel", {"why": "no"})
+    assert reply.status == 422 and json.dumps(reply.json["errors"]).count("/why") == 1
