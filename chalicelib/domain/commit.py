@@ -103,6 +103,9 @@ class Draft:
     meta: dict[str, str] = field(default_factory=dict)
     #: Meta fields that only the first writer sets (the run's error, its result).
     once: dict[str, str] = field(default_factory=dict)
+    #: A patch's changes of join counts and edge resolutions, before any arrival: (hash, field, value), (hash, field).
+    put: list[tuple[str, str, str]] = field(default_factory=list)
+    drop: list[tuple[str, str]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     #: True when this commit ends the run: no $end token is made.
     final: bool = False
@@ -139,6 +142,8 @@ def body(draft: Draft, *, commit_id: str, at: int, gen: str, graph: str, rev: in
         "vars": [[name, compact(value)] for name, value in draft.vars.items()],
         "meta": draft.meta,
         "once": draft.once,
+        "put": draft.put,
+        "drop": draft.drop,
         "ev": compact([event.wire() for event in draft.events]) if draft.events else "",
         "final": int(draft.final),
     }

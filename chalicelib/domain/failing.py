@@ -42,10 +42,12 @@ def _decide(plan: Plan, node: Node, token: Token, outcome: Outcome, moment: Mome
         if edge.condition is None or holds_or_note(edge.condition, values, draft, token, f"edge {key}"):
             edges[key] = 1
             handled = handled or edge.on == "failure"
-    _raise_vetoes(plan, node, edges)
+    raise_vetoes(plan, edges)
     router = Router(plan, draft, moment.epoch)
     if not handled and not moment.harmless:
-        draft.once["error"] = compact({**error, "node_id": node.id})
+        draft.once["error"] = text = compact({**error, "node_id": node.id})
+        # A patch may still handle this failure: then the next of the others is the run's error.
+        draft.meta = {f"failed:{token.instance}": text, "failed_last": token.instance}
         draft.cancel_all = plan.on_failure == "fail_fast"
     if draft.cancel_all:
         edges = {key: how for key, how in edges.items() if how}
@@ -56,9 +58,9 @@ def _decide(plan: Plan, node: Node, token: Token, outcome: Outcome, moment: Mome
     return draft
 
 
-def _raise_vetoes(plan: Plan, node: Node, edges: dict[str, int]) -> None:
+def raise_vetoes(plan: Plan, edges: dict[str, int]) -> None:
     """A taken failure edge that leaves a loop's body vetoes that loop node in this scope."""
-    for key in node.out_edges:
+    for key in edges:
         edge = plan.edges[key]
         if edge.kind == "veto":
             left = [k for k, how in edges.items() if how and edge.target not in plan.nodes[plan.edges[k].target].loops]

@@ -34,6 +34,10 @@ def apply(state: State, item: Item) -> None:
         token, status, error = body["settle"]
         _close(state, token, f"{stamp}{status}|{error}")
     _drop_end(state, item)
+    for name, field in body.get("drop", []):
+        state[name].pop(field, None)
+    for name, field, value in body.get("put", []):
+        state[name][field] = value
     for token, instance in body.get("skips", []):
         state["done"][token] = f"{stamp}SKIPPED|"
         state["st"][instance] = token
@@ -52,7 +56,8 @@ def apply(state: State, item: Item) -> None:
         meta.setdefault(name, value)
     last = item.seq + item.events - 1
     meta |= {"no": str(item.no), "cid": item.id, "seq": str(last), "lseq": str(item.seq), "mark": str(item.no)}
-    meta |= {"out": str(len(state["tok"])), "end": item.end}
+    end = item.end or (meta.get("end", "") if meta.get("end") in state["tok"] else "")
+    meta |= {"out": str(len(state["tok"])), "end": end}
 
 
 def _drop_end(state: State, item: Item) -> None:

@@ -14,8 +14,8 @@ from chalicelib.domain.schema import Part
 
 Json = Any
 
-#: Ten years: no wait is longer.
-MAX_WAIT_S = 10 * 366 * 24 * 3600
+#: A year and a day: no wait is longer.
+MAX_WAIT_S = 366 * 24 * 3600
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)", re.ASCII
 )

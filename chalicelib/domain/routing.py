@@ -55,7 +55,7 @@ class Router:
         outer = scope[: len(node.loops)]
         for key in self._plan.leaving.get(loop, ()):
             edge = self._plan.edges[key]
-            self._arrive(edge, 0, self._target_scope(node, self._plan.nodes[edge.target], outer))
+            self.arrive(edge, 0, self._target_scope(node, self._plan.nodes[edge.target], outer))
 
     def _fan(self, edges: dict[str, int], scope: Scope, ended_loop: str | None) -> None:
         keys = list(edges)
@@ -72,7 +72,7 @@ class Router:
             return  # may still be taken in a later iteration: end_loop resolves it
         where = self._target_scope(source, target, scope)
         if target.counted:
-            self._arrive(edge, how, where)
+            self.arrive(edge, how, where)
         elif how:
             self.start(target.id, where)
         else:
@@ -87,7 +87,8 @@ class Router:
         name = f"$arm:{node.id}" if node.type in TIMER_TYPES else node.id
         return Emit(Token(name, scope, None, self._epoch), "t" if node.type in TASK_TYPES else "i")
 
-    def _arrive(self, edge: Edge, how: int, scope: Scope) -> None:
+    def arrive(self, edge: Edge, how: int, scope: Scope) -> None:
+        """Have this edge counted at its target in `scope`, whether or not the target is a counted node."""
         target = self._plan.nodes[edge.target]
         skip = Emit(Token(target.id, scope, None, self._epoch, 0), "i", {"skip": 1})
         losers = self._losers(target, scope)

@@ -2,11 +2,12 @@
 -- commit: apply one commit to a run, atomically, and append its journal item to the unwritten tail.
 -- KEYS  meta tok dis done st val last jn ed vars tail ready
 -- ARGV  body     the commit, JSON, journaled as it is (domain/commit.py)
---       control  {owner, now, acks = {{no, id}...}, created = no}: of this call only
+--       control  {owner, now, acks = {{no, id}...}, created = no, gen, expect}: of this call only;
+--                gen: what it was decided on, where that is not the body's; expect: {{hash, field, value}...}
 -- Answers
 --   OK, head, out, mark, lease, status   head: the item's JSON members before "c"; lease 1: the caller writes the tail
 --   SETTLED, record, tail item     the token was settled before: by whom, and its item if it is not journaled yet
---   STALE, gen, graph, rev, status, no   decided on another generation: decide again
+--   STALE, gen, graph, rev, status, no   decided on another generation or on state that has changed: decide again
 --   BEHIND, no                     the token's creating commit is above this store's last: rebuild
 --   UNKNOWN, no                    no such token, and no record of it
 --   ENDED, status                  the run takes no more commits
@@ -31,7 +32,10 @@ if settle and redis.call('HEXISTS', tok, settle) == 0 then
   return {'UNKNOWN', m.no}
 end
 if m.ended then return {'ENDED', m.status} end
-if m.gen ~= c.gen then return {'STALE', m.gen, m.graph, m.rev, m.status, m.no} end
+--include patch
+if m.gen ~= (control.gen or c.gen) or changed(control.expect) then
+  return {'STALE', m.gen, m.graph, m.rev, m.status, m.no}
+end
 
 -- every check is done: from here on only writes
 --include tail
@@ -106,6 +110,7 @@ for field, value in pairs(c.once or {}) do redis.call('HSETNX', meta, field, val
 
 events = events + #dropped
 local ending = ''
+if m.last_end and redis.call('HEXISTS', tok, m.last_end) == 1 then still = m.last_end end
 if out == 0 and not c.final then
   ending = '$end@#' .. no .. '.0'
   open({ending, '$end@', 'i', ''})
