@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chalice.app import Chalice
 
-from chalicelib.api import artifacts, controls, events, fallback, runs, service, starts, tasks, workflows
+from chalicelib.api import artifacts, controls, events, fallback, redo, runs, service, starts, tasks, workflows
 from chalicelib.handlers import blueprints
 
 # The loggers are named graft.*: Chalice would silence them below ERROR.
@@ -13,6 +13,7 @@ app.register_blueprint(workflows.blueprint)
 app.register_blueprint(starts.blueprint)
 app.register_blueprint(runs.blueprint)
 app.register_blueprint(controls.blueprint)
+app.register_blueprint(redo.blueprint)
 app.register_blueprint(events.blueprint)
 app.register_blueprint(artifacts.blueprint)
 app.register_blueprint(tasks.blueprint)

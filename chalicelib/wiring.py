@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from functools import cache, partial
 from typing import Any
@@ -29,6 +30,8 @@ from chalicelib.functions import HANDLERS
 from chalicelib.workers.registry import WorkerParts, build_workers
 
 Json = Any
+#: What each thread has for itself.
+_own = threading.local()
 
 
 @cache
@@ -90,10 +93,12 @@ def has_handler(name: str) -> bool:
     return name in HANDLERS or name in settings().lambda_allowlist
 
 
-@cache
 def coordinator() -> Coordinator:
-    """This process's coordinator, with its caches."""
-    return Coordinator(services())
+    """This thread's coordinator, with its caches: one works one batch at a time. On Lambda there is one thread."""
+    found: Coordinator | None = getattr(_own, "coordinator", None)
+    if found is None:
+        found = _own.coordinator = Coordinator(services())
+    return found
 
 
 @cache

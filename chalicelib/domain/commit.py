@@ -106,6 +106,8 @@ class Draft:
     #: A patch's changes of join counts and edge resolutions, before any arrival: (hash, field, value), (hash, field).
     put: list[tuple[str, str, str]] = field(default_factory=list)
     drop: list[tuple[str, str]] = field(default_factory=list)
+    #: Token texts to cancel if they are outstanding.
+    cancel: list[str] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     #: True when this commit ends the run: no $end token is made.
     final: bool = False
@@ -144,6 +146,7 @@ def body(draft: Draft, *, commit_id: str, at: int, gen: str, graph: str, rev: in
         "once": draft.once,
         "put": draft.put,
         "drop": draft.drop,
+        "cancel": draft.cancel,
         "ev": compact([event.wire() for event in draft.events]) if draft.events else "",
         "final": int(draft.final),
     }

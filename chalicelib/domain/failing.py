@@ -47,7 +47,7 @@ def _decide(plan: Plan, node: Node, token: Token, outcome: Outcome, moment: Mome
     if not handled and not moment.harmless:
         draft.once["error"] = text = compact({**error, "node_id": node.id})
         # A patch may still handle this failure: then the next of the others is the run's error.
-        draft.meta = {f"failed:{token.instance}": text, "failed_last": token.instance}
+        draft.meta |= {f"failed:{token.instance}": text, "failed_last": token.instance}
         draft.cancel_all = plan.on_failure == "fail_fast"
     if draft.cancel_all:
         edges = {key: how for key, how in edges.items() if how}

@@ -34,16 +34,7 @@ def apply(state: State, item: Item) -> None:
         token, status, error = body["settle"]
         _close(state, token, f"{stamp}{status}|{error}")
     _drop_end(state, item)
-    for name, field in body.get("drop", []):
-        state[name].pop(field, None)
-    for name, field, value in body.get("put", []):
-        state[name][field] = value
-    for token, instance in body.get("skips", []):
-        state["done"][token] = f"{stamp}SKIPPED|"
-        state["st"][instance] = token
-    for token in item.dropped:
-        state["done"][token] = f"{stamp}SKIPPED|"
-        state["st"][token.rsplit("#", 1)[0]] = token
+    _patch(state, item, stamp)
     for emit in item.opened():
         _open(state, emit, stamp, body)
     for token in item.cancelled:
@@ -58,6 +49,21 @@ def apply(state: State, item: Item) -> None:
     meta |= {"no": str(item.no), "cid": item.id, "seq": str(last), "lseq": str(item.seq), "mark": str(item.no)}
     end = item.end or (meta.get("end", "") if meta.get("end") in state["tok"] else "")
     meta |= {"out": str(len(state["tok"])), "end": end}
+
+
+def _patch(state: State, item: Item, stamp: str) -> None:
+    """Fields that are dropped and put as they are, and skips."""
+    body = item.body
+    for name, field in body.get("drop", []):
+        state[name].pop(field, None)
+    for name, field, value in body.get("put", []):
+        state[name][field] = value
+    for token, instance in body.get("skips", []):
+        state["done"][token] = f"{stamp}SKIPPED|"
+        state["st"][instance] = token
+    for token in item.dropped:
+        state["done"][token] = f"{stamp}SKIPPED|"
+        state["st"][token.rsplit("#", 1)[0]] = token
 
 
 def _drop_end(state: State, item: Item) -> None:

@@ -79,6 +79,8 @@ def expand(text: str, run_id: str, make_job_id: Callable[[Job], str]) -> list[di
     events += [_opened(emit, item, run_id, make_job_id) for emit in item.opened() if emit[4]]
     events += [_event("node_cancelled", parse_token(t)) for t in item.cancelled if not t.startswith("$")]
     events += [_event("node_skipped", parse_token(token)) for token in item.dropped]
+    if not events:  # a commit always says something: what it was to start had been cancelled
+        events = [_event("signal_ignored", None, {"reason": "What was to start here was cancelled before."})]
     common = {"at": timestamp(body["at"]), "actor": body["actor"]}
     return [{"seq": item.seq + i, "type": event.pop("type"), **common, **event} for i, event in enumerate(events)]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chalicelib.domain.ids import START, Scope, Token, parse_token
 from chalicelib.domain.ir import TIMER_TYPES, Plan
+from chalicelib.domain.records import parse_began
 
 State = Mapping[str, Mapping[str, str]]
 #: Hashes of a run that a board reads.
@@ -65,7 +65,7 @@ class Board:
             self._indexed.add((token.node, token.scope))
 
     def _read_fan(self, record: str) -> None:
-        data = json.loads(record.split("|", 5)[5])
+        data = parse_began(record).data
         self.fanned_edges |= set(data.get("edges", ()))
         self.fanned_nodes |= set(data.get("nodes", ()))
 

@@ -96,9 +96,7 @@ class _Rules:
         if self._is_late(name):
             self._add("iteration_at_work", name, self._late_text(name))
         elif old.loops != new.loops and self._board.resolved(name):
-            text = (
-                f'Some edges of node "{name}" have been resolved, so the loops around it stay.'
-            )
+            text = f'Some edges of node "{name}" have been resolved, so the loops around it stay.'
             self._add("node_reached", name, text)
 
     def _begun_rewired(self, name: str, standing: Standing, gained: list[str], lost: list[str]) -> None:

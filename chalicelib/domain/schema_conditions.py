@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -174,13 +174,18 @@ def holds(spec: dict[str, Json], values: Mapping[str, Json]) -> bool:
     at = spec.get("path", DEFAULT_PATH)
     for key in _keys(at):
         value = _child(value, key, at)
+    valid = checked(spec["schema"], lambda validator: validator.is_valid(value))
+    return not valid if spec.get("invert") else bool(valid)
+
+
+def checked(schema: Json, check: Callable[[Validator], Json]) -> Json:
+    """What `check` finds with the bounded validator of a schema. Raises EvaluationError where that does not end."""
     _work.refs = 0
     try:
-        valid = _validator(json.dumps(spec["schema"])).is_valid(value)
+        return check(_validator(json.dumps(schema)))
     except (RecursionError, Unresolvable) as error:
         reason = "it refers to itself or nests without end" if isinstance(error, RecursionError) else str(error)
         raise EvaluationError(f"The schema cannot be checked: {shorten(reason, 300)}.") from error
-    return not valid if spec.get("invert") else bool(valid)
 
 
 def _child(value: Json, key: str, at: str) -> Json:

@@ -27,5 +27,6 @@ NODE_TRANSITIONS: Final[dict[str, frozenset[str]]] = {
     "CANCELLED": frozenset({"PENDING"}),
 }
 #: Token kinds: what is outstanding, and the node status it shows as.
-#: `t` a task on a queue, `i` inline work of the coordinator, `w` a timer before work (wait), `r` a retry's timer.
-KIND_STATUS: Final[dict[str, str]] = {"t": "RUNNING", "i": "RUNNING", "w": "WAITING", "r": "RETRYING"}
+#: `t` a task on a queue, `i` inline work of the coordinator, `w` a timer before work (wait), `r` a retry's timer,
+#: `h` a node that waits for a signal from outside.
+KIND_STATUS: Final[dict[str, str]] = {"t": "RUNNING", "i": "RUNNING", "w": "WAITING", "r": "RETRYING", "h": "WAITING"}

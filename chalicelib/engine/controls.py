@@ -88,7 +88,7 @@ def send_waiting(services: Services, run_id: str, before_ms: int) -> int:
     jobs = []
     for name, since in state["ready"].items():
         record = state["tok"].get(name)
-        if record is None or not since.startswith("r") or int(since[1:]) > before_ms:
+        if record is None or parse_began(record).kind == "h" or not since.startswith("r") or int(since[1:]) > before_ms:
             continue
         jobs.append(job_id(parse_began(record).job(run_id, name), services.secret))
     parts = [jobs[i : i + CHUNK] for i in range(0, len(jobs), CHUNK)]

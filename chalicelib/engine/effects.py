@@ -82,8 +82,8 @@ class Effects:
     #: Deadlines of attempts that began, and of attempts that were heard of (see rearm.attempt_deadlines).
     due: dict[str, int] = field(default_factory=dict)
     beats: dict[str, int] = field(default_factory=dict)
-    #: Runs whose tokens are sent without a commit of this step: that they were sent is noted all the same.
-    resent: set[str] = field(default_factory=set)
+    #: (run, token) sent without a commit of this step: once, and that they were sent is noted all the same.
+    resent: set[tuple[str, str]] = field(default_factory=set)
 
     def committed(self, opened: Opened, text: str, answer: CommitAnswer) -> None:
         """A commit stands: its item is to be journaled."""
@@ -135,7 +135,7 @@ class Effects:
         sent = self._send(services, failed)
         marked = [(run, w) for run, w in written.items() if self.runs[run].settle_mark]
         acks = [(run, w.no, w.id, self._sent(run) if sent else []) for run, w in marked]
-        noted = self.resent - {run for run, _ in marked} if sent else set()
+        noted = {run for run, _ in self.resent} - {run for run, _ in marked} if sent else set()
         acks += [(run, 0, "", self._sent(run)) for run in sorted(noted)]
         if acks:
             try:

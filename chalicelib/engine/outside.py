@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from chalicelib.domain.commit import Draft
 from chalicelib.domain.commit import body as commit_body
 from chalicelib.domain.errors import Unavailable
-from chalicelib.domain.journal import compose, parse_item
+from chalicelib.domain.journal import Item, compose, parse_item
 from chalicelib.engine.flush import ending_records, flush_upto, journal_item
 from chalicelib.engine.ports import CommitCall
+from chalicelib.engine.run_records import run_records
 from chalicelib.engine.services import Services
 
 
-def commit_outside(services: Services, run_id: str, actor: str, meta: Mapping[str, str], draft: Draft) -> bool:
-    """Commit a draft decided on `meta` under a new generation, and journal it. False where the run has changed since.
+def commit_outside(
+    services: Services,
+    run_id: str,
+    actor: str,
+    meta: Mapping[str, str],
+    draft: Draft,
+    *,
+    commit_id: str = "",
+    expect: Sequence[tuple[str, str, str]] = (),
+    reopen: bool = False,
+) -> Item | None:
+    """Commit a draft decided on `meta` under a new generation, and journal it. None where the run has changed since.
 
-    Raises Unavailable where it stands in the store but could not be journaled: the sweep or the next step does that.
+    The commit's id is the generation; a fresh one where none is given. `expect` is as in CommitCall. With `reopen` the
+    run may have ended, any commit since `meta` counts as a change, and the run is listed as live again. Raises
+    Unavailable where it stands in the store but could not be journaled: the sweep or the next step does that.
     """
-    commit_id, now = services.ids.new(), services.clock.now_ms()
+    commit_id, now = commit_id or services.ids.new(), services.clock.now_ms()
     draft.meta["gen"] = commit_id
     text = commit_body(
         draft, commit_id=commit_id, at=now, gen=meta["gen"], graph=meta["graph"], rev=int(meta["rev"]), actor=actor
     )
-    answer = services.store.commit([CommitCall(run_id, text, f"control-{commit_id}", now)])[0]
+    position = int(meta["no"]) if reopen else 0
+    call = CommitCall(run_id, text, f"control-{commit_id}", now, expect=tuple(expect), reopen=position)
+    answer = services.store.commit([call])[0]
     if answer.word != "OK":
-        return False
-    if answer.lease and answer.mark == parse_item(compose(answer.head, text)).no - 1:
-        item = journal_item(run_id, compose(answer.head, text))
-        if services.journal.append([item], ending_records([item])):
-            raise Unavailable(f"Run {run_id} is behind its journal and is being rebuilt; send the request again.")
-        services.store.acknowledge([(run_id, item.no, item.id, ())])
-    else:
-        flush_upto(services, run_id, parse_item(compose(answer.head, text)).no)
-    return True
+        return None
+    committed = parse_item(compose(answer.head, text))
+    if not answer.lease or answer.mark != committed.no - 1:
+        flush_upto(services, run_id, committed.no)
+    item = journal_item(run_id, compose(answer.head, text))
+    records = run_records(run_id, {**meta, **draft.meta}) if reopen else ending_records([item])
+    if services.journal.append([item], records):
+        raise Unavailable(f"Run {run_id} is behind its journal and is being rebuilt; send the request again.")
+    services.store.acknowledge([(run_id, item.no, item.id, ())])
+    return committed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from typing import Protocol
 
@@ -33,6 +34,8 @@ class PlanStore:
     def __init__(self, artifacts: Artifacts, directory: Directory, cache: PlanCache) -> None:
         self._artifacts, self._directory, self._cache = artifacts, directory, cache
         self._memory: OrderedDict[str, Plan] = OrderedDict()
+        #: Held while `_memory` is used: the local stack works in several threads of one process.
+        self._lock = threading.Lock()
 
     def save(self, plan: Plan) -> None:
         """Make the plan loadable by every process. Cheap when this process knows it already."""
@@ -46,10 +49,11 @@ class PlanStore:
 
     def known(self, hash: str) -> Plan | None:
         """The plan if this process has it in memory."""
-        plan = self._memory.get(hash)
-        if plan is not None:
-            self._memory.move_to_end(hash)
-        return plan
+        with self._lock:
+            plan = self._memory.get(hash)
+            if plan is not None:
+                self._memory.move_to_end(hash)
+            return plan
 
     def load(self, hash: str) -> Plan:
         """The plan of this hash. Raises NotFound, Unavailable."""
@@ -68,6 +72,7 @@ class PlanStore:
         return text
 
     def _remember(self, plan: Plan) -> None:
-        self._memory[plan.hash] = plan
-        while len(self._memory) > 1 and sum(len(p.nodes) for p in self._memory.values()) > MEMORY_NODES:
-            self._memory.popitem(last=False)
+        with self._lock:
+            self._memory[plan.hash] = plan
+            while len(self._memory) > 1 and sum(len(p.nodes) for p in self._memory.values()) > MEMORY_NODES:
+                self._memory.popitem(last=False)

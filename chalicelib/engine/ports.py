@@ -182,6 +182,10 @@ class CommitCall:
     acks: tuple[tuple[int, str], ...] = ()
     #: Commit number that created the token to settle; above the store's last: the store fell behind.
     created: int = 0
+    #: (hash, field, value or "" for none) that must still be so; else STALE and no change (HAZARDS 7).
+    expect: tuple[tuple[str, str, str], ...] = ()
+    #: Last commit's number that the whole call was decided on: an ended run may be taken up again. 0: it may not.
+    reopen: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,9 @@ def _resume(services: Services, work: Work, name: str, record: str, effects: Eff
 
 def resend(services: Services, job: Job, origin: int, began: Began, effects: Effects) -> None:
     """Send an outstanding task's message, or a timer's wake-up, as its token's record says: the same bytes again."""
-    effects.resent.add(job.run_id)
+    if began.kind == "h" or (job.run_id, job.token) in effects.resent:
+        return
+    effects.resent.add((job.run_id, job.token))
     if began.kind != "t":
         effects.wake(services, job, int(began.data["due"]), origin)
         return

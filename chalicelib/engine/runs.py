@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from chalicelib.domain.commit import body as commit_body
 from chalicelib.domain.commit import compact
-from chalicelib.domain.errors import Conflict, InvalidInput, Problem, TooLarge, Unavailable
+from chalicelib.domain.errors import Conflict, InvalidInput, TooLarge, Unavailable
 from chalicelib.domain.fold import creation_head, fold
 from chalicelib.domain.ids import START, Job, Token, derived_run_id, job_id
+from chalicelib.domain.input_schema import input_problems
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import compose, parse_item
 from chalicelib.domain.lifecycle import create_draft
@@ -140,12 +138,7 @@ def launch(services: Services, run_id: str, text: str) -> None:
 
 
 def check_input(schema: Json, value: Json) -> None:
-    """Raises InvalidInput with every place where the run's input breaks the workflow's input_schema."""
-    found = sorted(Draft202012Validator(schema).iter_errors(value), key=lambda e: list(map(str, e.absolute_path)))
-    if found:
-        problems = tuple(Problem("invalid_input", f"/input{_pointer(e.absolute_path)}", e.message) for e in found[:50])
+    """Raises InvalidInput with the places where the run's input breaks the workflow's input_schema."""
+    problems = input_problems(schema, value)
+    if problems:
         raise InvalidInput("The input does not fit the workflow's input_schema.", problems)
-
-
-def _pointer(path: Iterable[str | int]) -> str:
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from infra.cli import demo, files, local, runs, show, tokens, workflows
+from infra.cli import bench, demo, files, local, runs, show, tokens, workflows
 from infra.cli.errors import OK, CliError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("validate")(files.validate)
 app.command("draw")(files.draw)
 app.command("schema")(files.schema)
 app.command("demo")(demo.demo)
+app.command("bench")(bench.bench)
 app.add_typer(runs.app, name="runs")
 app.add_typer(workflows.app, name="workflows")
 app.add_typer(local.app, name="local")

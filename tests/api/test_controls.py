@@ -25,3 +25,14 @@ def test_a_control_body_takes_no_members(api: Api) -> None:
     run_id = api.post("runs", {"workflow": ONE}).json["run_id"]
     reply = api.post(f"runs/{run_id}/cancel", {"why": "no"})
     assert reply.status == 422 and json.dumps(reply.json["errors"]).count("/why") == 1
+
+
+def test_redrive_rerun_and_skip_refuse_where_they_do_not_apply(api: Api) -> None:
+    run_id = api.post("runs", {"workflow": ONE}).json["run_id"]
+    assert api.post(f"runs/{run_id}/redrive").status == 409
+    assert api.post(f"runs/{run_id}/nodes/nope/rerun").status == 404
+    assert api.post(f"runs/{run_id}/nodes/nope/skip", {"output": 1}).status == 404
+    node = next(iter(ONE["nodes"]))["id"]
+    assert api.post(f"runs/{run_id}/nodes/{node}/rerun").status == 409
+    api.post(f"runs/{run_id}/cancel")
+    assert api.post(f"runs/{run_id}/redrive").json["status"] == "RUNNING"

@@ -31,9 +31,7 @@ OTHER_QUEUE = {
 
 
 @pytest.fixture(scope="module")
-def deployed(
-    packaged: Callable[[str], Packaged], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Deployed]:
+def deployed(packaged: Callable[[str], Packaged], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     with stack(packaged("dev"), tmp_path_factory.mktemp("aws")) as made:
         yield made
 

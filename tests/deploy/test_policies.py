@@ -20,7 +20,7 @@ from chalicelib.adapters.scheduler import EventBridgeSchedules
 from chalicelib.adapters.secrets import signing_secret
 from chalicelib.adapters.sqs import SqsQueues
 from chalicelib.domain.errors import TaskError, Unavailable
-from chalicelib.engine.ports import Outgoing, RunRecord
+from chalicelib.engine.ports import Outgoing
 from infra.deploy import ROOT
 from infra.deploy.policies import EVERYWHERE, ROLES, WRITTEN_FOR, allows, for_stage, grants, load, policy_path, too_wide
 from tests.contract.chains import chain
@@ -63,7 +63,9 @@ def sqs_needs(operation: str, params: Json) -> Iterator[Need]:
 def dynamodb_needs(operation: str, params: Json) -> Iterator[Need]:
     actions = [operation]
     if operation == "TransactWriteItems":
-        actions = [{"ConditionCheck": "ConditionCheckItem"}.get(k, f"{k}Item") for a in params["TransactItems"] for k in a]
+        actions = [
+            {"ConditionCheck": "ConditionCheckItem"}.get(k, f"{k}Item") for a in params["TransactItems"] for k in a
+        ]
     for action in actions:
         yield f"dynamodb:{action}", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{TABLE}"
 

@@ -1,4 +1,4 @@
-"""The packaged template says what Chalice cannot: a merge that takes mistyped keys in silence is checked by its result."""
+"""The packaged template says what Chalice cannot; the merge takes mistyped keys in silence, so its result is checked."""
 
 from __future__ import annotations
 
@@ -155,7 +155,12 @@ def test_the_table_can_be_restored_and_nothing_that_holds_state_is_deleted_with_
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert [(key["AttributeName"], key["KeyType"]) for key in table["KeySchema"]] == [("pk", "HASH"), ("sk", "RANGE")]
     for name, made in resources.items():
-        if made["Type"] in ("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SecretsManager::Secret", "AWS::SQS::Queue"):
+        if made["Type"] in (
+            "AWS::DynamoDB::Table",
+            "AWS::S3::Bucket",
+            "AWS::SecretsManager::Secret",
+            "AWS::SQS::Queue",
+        ):
             assert (name, made.get("DeletionPolicy"), made.get("UpdateReplacePolicy")) == (name, "Retain", "Retain")
 
 

@@ -85,7 +85,7 @@ PROBLEMS = [
     ("not_available", one(compensate={"type": "pass"}), "/nodes/0/compensate"),
     ("not_available", workflow(["a"], on_failure="compensate"), "/on_failure"),
     ("bad_schema", workflow(["a"], input_schema={"type": "objekt"}), "/input_schema/type"),
-    ("bad_schema", workflow(["a"], input_schema={"$ref": "http://x/y"}), "/input_schema/$ref"),
+    ("bad_schema_ref", workflow(["a"], input_schema={"$ref": "http://x/y"}), "/input_schema/$ref"),
     # ranges
     ("bad_value", one(timeout_ms=0), "/nodes/0/timeout_ms"),
     ("wrong_type", one(timeout_ms="5"), "/nodes/0/timeout_ms"),

@@ -153,7 +153,10 @@ def test_an_ended_run_leaves_the_store_after_its_grace_and_keeps_its_history(har
 
 def test_a_store_that_fell_behind_and_moved_on_gives_way_to_the_journal(harness: Harness) -> None:
     """Redis failed over to an older copy: a signal names a commit that it does not have."""
-    document = {"nodes": [function("a", {"n": 1}), function("b", {"n": 2}), function("c")], "edges": edges("a:b", "b:c")}
+    document = {
+        "nodes": [function("a", {"n": 1}), function("b", {"n": 2}), function("c")],
+        "edges": edges("a:b", "b:c"),
+    }
     run_id = harness.start(document)
     settle_all(harness)
     old = harness.store.snapshot(run_id)

@@ -58,6 +58,12 @@ def _node_status(state: RunState, node: str) -> str:
     return max(settled)[2] if settled else "PENDING"
 
 
+def joins_wait_for_cancelled_work(state: RunState, document: dict[str, Json]) -> bool:
+    """Whether this may be a case of ALWAYS_AFTER_FAILURE."""
+    cancelling = document.get("on_failure", "fail_fast") == "fail_fast" and state["meta"]["status"] == "FAILED"
+    return cancelling and any(edge.get("on") == "always" for edge in document["edges"])
+
+
 def differences(engine: Found, result: Result, document: dict[str, Json]) -> list[str]:
     """What engine and reference do not agree on, one sentence each."""
     wanted = result.agreed()
@@ -71,8 +77,9 @@ def differences(engine: Found, result: Result, document: dict[str, Json]) -> lis
     nodes, executions = engine.pop("nodes"), engine.pop("executions")
     lines = _difference(engine, wanted)
     lines += _mapping("nodes", nodes, wanted["nodes"]) + _mapping("executions", executions, wanted["executions"])
-    if result.cut_short:  # what was begun and cancelled at once may not have been sent
-        wanted["tasks"] = {key: config for key, config in wanted["tasks"].items() if key in sent}
+    cancelled = {(node, scope) for node, scope, attempt, s in executions if s == "CANCELLED" and attempt == 1}
+    for key in cancelled - set(sent):  # begun and cancelled at once: it may never have been sent
+        wanted["tasks"].pop(key, None)
     return lines + _mapping("tasks", sent, wanted["tasks"])
 
 

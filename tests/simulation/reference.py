@@ -17,12 +17,12 @@ from typing import Any
 from tests.simulation.reference_board import Board
 from tests.simulation.reference_cel import CelError, render
 from tests.simulation.reference_graph import Edge, Scope
-from tests.simulation.reference_state import Behave, Outcome, Place, Result, Unit
+from tests.simulation.reference_state import Behave, Outcome, Place, Result, Schedule, Unit
 
 _STEP_LIMIT = 100_000
 
 
-def run(document: dict[str, Any], input: Any, behave: Behave, schedule: random.Random | None = None) -> Result:
+def run(document: dict[str, Any], input: Any, behave: Behave, schedule: Schedule | None = None) -> Result:
     """Runs a valid document to its end; raises RuntimeError if that takes more than 100,000 steps."""
     return _Run(document, input, behave, schedule).result()
 
@@ -36,7 +36,7 @@ class _Run(Board):
         for _ in range(_STEP_LIMIT):
             if not self.units or self.final:
                 break
-            self.settle(self.units.pop(self.schedule.randrange(len(self.units)) if self.schedule else 0))
+            self.settle(self.units.pop(self.choose()))
         else:
             raise RuntimeError("the run does not end")
         for unit in self.units:
@@ -59,6 +59,11 @@ class _Run(Board):
         except CelError:
             self.error = {"type": "TemplateError", "node_id": None}
             return "FAILED", None
+
+    def choose(self) -> int:
+        if isinstance(self.schedule, random.Random):
+            return self.schedule.randrange(len(self.units))
+        return self.schedule(self.units) if self.schedule else 0
 
     def settle(self, unit: Unit) -> None:
         outcome = self.perform(unit)

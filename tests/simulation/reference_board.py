@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from typing import Any
 
 from tests.simulation.reference_cel import CelError, evaluate, render
 from tests.simulation.reference_graph import Edge, Graph, Scope, in_common
-from tests.simulation.reference_state import Behave, Place, Unit
+from tests.simulation.reference_state import Behave, Place, Schedule, Unit
 
 
 class _Ctx(dict[str, Any]):
@@ -25,7 +24,7 @@ class _Ctx(dict[str, Any]):
 class Board:
     """What has happened so far, and what follows from an edge being resolved."""
 
-    def __init__(self, document: dict[str, Any], input: Any, behave: Behave, schedule: random.Random | None) -> None:
+    def __init__(self, document: dict[str, Any], input: Any, behave: Behave, schedule: Schedule | None) -> None:
         self.document, self.input, self.behave, self.schedule = document, input, behave, schedule
         self.graph = Graph(document)
         self.places: dict[str, dict[Scope, Place]] = {name: {} for name in self.graph.nodes}

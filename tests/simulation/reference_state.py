@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,6 +37,10 @@ class Unit:
     inflow: dict[str, Any]
     config: Any = None
     bad_config: bool = False
+
+
+#: Which of the outstanding units is settled next: by chance, or as a function of them says.
+Schedule = random.Random | Callable[[list[Unit]], int]
 
 
 @dataclass

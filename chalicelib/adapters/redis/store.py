@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 from chalicelib.adapters.redis.deadlines import RedisDeadlines
 from chalicelib.adapters.redis.keys import PLAN_TTL_S, plan_key, run_key
@@ -17,6 +17,8 @@ from chalicelib.engine.ports import RUN_HASHES, CommitAnswer, CommitCall, ReadAn
 
 #: (script name, run id, arguments)
 Call = tuple[str, str, dict[str, str | int]]
+#: What the client raises; a cluster without a reachable node is no RedisError to it.
+CLIENT_ERRORS = (RedisError, RedisClusterException)
 
 
 class RedisRunStore:
@@ -102,7 +104,7 @@ class RedisRunStore:
         """Whether Redis answers."""
         try:
             return bool(self._client.ping())
-        except RedisError:
+        except CLIENT_ERRORS:
             return False
 
     def _run(self, calls: Sequence[Call]) -> list[Any]:
@@ -137,12 +139,16 @@ class _translated:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, RedisError):
+        if isinstance(error, CLIENT_ERRORS):
             raise Unavailable(f"Redis did not answer: {error}") from error
 
 
 def _commit_arguments(call: CommitCall) -> dict[str, str | int]:
-    control = {"owner": call.owner, "now": call.now_ms, "acks": call.acks, "created": call.created}
+    control: dict[str, Any] = {"owner": call.owner, "now": call.now_ms, "acks": call.acks, "created": call.created}
+    if call.reopen:
+        control["reopen"] = call.reopen
+    if call.expect:
+        control["expect"] = call.expect
     return {"body": call.body, "control": compact(control)}
 
 
@@ -173,9 +179,11 @@ def _read_answer(call: ReadCall, row: list[Any]) -> ReadAnswer:
 
 
 def connect(url: str, *, cluster: bool) -> redis.Redis:
-    """A client with short timeouts and no retries of its own: the engine repeats what may be repeated."""
+    """A client with short timeouts: the engine repeats what may be repeated. A cluster's is made by asking it for its
+    slots, and follows them when they move. Raises Unavailable."""
     options: dict[str, Any] = {"decode_responses": True, "socket_timeout": 5.0, "socket_connect_timeout": 2.0}
     if cluster:
-        client: redis.Redis = redis.RedisCluster.from_url(url, **options)  # type: ignore[assignment]
+        with _translated():
+            client: redis.Redis = redis.RedisCluster.from_url(url, **options)  # type: ignore[assignment]
         return client
     return redis.Redis.from_url(url, **options)

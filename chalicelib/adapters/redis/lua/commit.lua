@@ -2,8 +2,7 @@
 -- commit: apply one commit to a run, atomically, and append its journal item to the unwritten tail.
 -- KEYS  meta tok dis done st val last jn ed vars tail ready
 -- ARGV  body     the commit, JSON, journaled as it is (domain/commit.py)
---       control  {owner, now, acks = {{no, id}...}, created = no, gen, expect}: of this call only;
---                gen: what it was decided on, where that is not the body's; expect: {{hash, field, value}...}
+--       control  {owner, now, acks = {{no, id}...}, created = no, expect = {{hash, field, value}...}}: of this call only
 -- Answers
 --   OK, head, out, mark, lease, status   head: the item's JSON members before "c"; lease 1: the caller writes the tail
 --   SETTLED, record, tail item     the token was settled before: by whom, and its item if it is not journaled yet
@@ -15,7 +14,6 @@
 local meta, tok, dis, done, st, val = KEYS.meta, KEYS.tok, KEYS.dis, KEYS.done, KEYS.st, KEYS.val
 local last, vars, tail, ready = KEYS.last, KEYS.vars, KEYS.tail, KEYS.ready
 local control, c = cjson.decode(ARGV.control), cjson.decode(ARGV.body)
-
 --include meta
 local m = read_meta()
 if not m then return {'MISSING'} end
@@ -31,11 +29,9 @@ if settle and redis.call('HEXISTS', tok, settle) == 0 then
   if m.ended then return {'ENDED', m.status} end
   return {'UNKNOWN', m.no}
 end
-if m.ended then return {'ENDED', m.status} end
+if m.ended and not control.reopen then return {'ENDED', m.status} end
 --include patch
-if m.gen ~= (control.gen or c.gen) or changed(control.expect) then
-  return {'STALE', m.gen, m.graph, m.rev, m.status, m.no}
-end
+if m.gen ~= c.gen or (control.reopen and m.no ~= control.reopen) or changed(control.expect) then return {'STALE', m.gen, m.graph, m.rev, m.status, m.no} end
 
 -- every check is done: from here on only writes
 --include tail
@@ -71,9 +67,10 @@ if m.last_end and m.last_end ~= settle and (c.emits or c.arr) then
   out = out - redis.call('HDEL', tok, m.last_end)
   redis.call('HDEL', ready, m.last_end)
 end
-if c.all then
-  for _, token in ipairs(redis.call('HKEYS', tok)) do cancel(token) end
+for _, token in ipairs(c.all and redis.call('HKEYS', tok) or c.cancel or {}) do
+  if redis.call('HEXISTS', tok, token) == 1 then cancel(token) end
 end
+patch_counts(c)
 --include losers
 for i, emit in ipairs(c.emits or {}) do
   if beaten(emit) then events, held[#held + 1] = events - emit[5], i else open(emit) end
@@ -108,18 +105,16 @@ end
 for field, value in pairs(c.meta or {}) do redis.call('HSET', meta, field, value) end
 for field, value in pairs(c.once or {}) do redis.call('HSETNX', meta, field, value) end
 
-events = events + #dropped
-local ending = ''
-if m.last_end and redis.call('HEXISTS', tok, m.last_end) == 1 then still = m.last_end end
-if out == 0 and not c.final then
-  ending = '$end@#' .. no .. '.0'
-  open({ending, '$end@', 'i', ''})
+events = math.max(1, events + #dropped)
+local over = out == 0 and not c.final
+if over then
+  m.last_end = '$end@#' .. no .. '.0'
+  open({m.last_end, '$end@', 'i', ''})
 end
-local outcome = cjson.encode({f = fired, s = skipped, c = cancelled, k = dropped, h = held, e = ending})
+local outcome = cjson.encode({f = fired, s = skipped, c = cancelled, k = dropped, h = held, e = over and m.last_end or ''})
 local seq = m.seq + 1
 local head = string.format('"no":%d,"id":"%s","seq":%d,"n":%d,"prev":[%d,"%s"],"out":%s',
   no, id, seq, events, m.lseq, m.cid, outcome)
-redis.call('HSET', tail, no, head)
-redis.call('HSET', tail, no .. 'c', ARGV.body)
-redis.call('HSET', meta, 'no', no, 'cid', id, 'seq', seq + events - 1, 'lseq', seq, 'out', out, 'end', ending)
+redis.call('HSET', tail, no, head, no .. 'c', ARGV.body)
+redis.call('HSET', meta, 'no', no, 'cid', id, 'seq', seq + events - 1, 'lseq', seq, 'out', out, 'end', still_open(m))
 return {'OK', head, out, m.mark, grant_lease(m, control.owner, control.now, no - 1), m.status}

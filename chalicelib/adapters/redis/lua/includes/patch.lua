@@ -12,7 +12,7 @@ local function patch_counts(c)
   for _, p in ipairs(c.put or {}) do redis.call('HSET', KEYS[p[1]], p[2], p[3]) end
 end
 
--- still_open(m): the `$end` token made earlier if it is still outstanding, else ''.
+-- still_open(m): the run's `$end` token if it is outstanding, else ''.
 local function still_open(m)
   if m.last_end and redis.call('HEXISTS', KEYS.tok, m.last_end) == 1 then return m.last_end end
   return ''

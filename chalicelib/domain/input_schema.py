@@ -1,0 +1,30 @@
+"""Checks a run's input against the input_schema of its workflow."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from chalicelib.domain.errors import EvaluationError, Problem
+from chalicelib.domain.problem_list import pointer, shorten
+from chalicelib.domain.schema_conditions import Validator, checked
+
+Json = Any
+
+#: Places named in one answer.
+MAX_FOUND = 50
+
+
+def input_problems(schema: Json, value: Json) -> tuple[Problem, ...]:
+    """The first places where `value` breaks the schema, in order of their JSON Pointers under `/input`."""
+
+    def find(validator: Validator) -> list[Problem]:
+        return [
+            Problem("invalid_input", pointer("input", *error.absolute_path), f"{shorten(error.message, 300)}.")
+            for error in islice(validator.iter_errors(value), MAX_FOUND)
+        ]
+
+    try:
+        return tuple(sorted(checked(schema, find), key=lambda problem: problem.path))
+    except EvaluationError as error:
+        return (Problem("invalid_input", "/input", error.detail),)

@@ -1,0 +1,47 @@
+"""What a patch changes without effect, or later than its author may think."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from chalicelib.domain.errors import Problem
+from chalicelib.domain.patch_rules import Proposal
+from chalicelib.domain.problem_list import ProblemList, pointer
+
+
+def warnings_of(proposal: Proposal, status: str) -> list[Problem]:
+    """Warnings of the new graph that the old one had not, and of this patch. `status` is the run's."""
+    found = ProblemList()
+    for warning in proposal.new.warnings:
+        if warning not in proposal.old.warnings:
+            found.add(warning["code"], warning["path"], warning["message"])
+    found.extend(_without_effect(proposal))
+    if status == "PAUSED":
+        found.add("run_paused", "", "The run is paused: what this patch starts begins when it is resumed.")
+    return found.listed("too_many_warnings")
+
+
+def _without_effect(proposal: Proposal) -> Iterator[Problem]:
+    for name in proposal.diff.changed:
+        standing = proposal.board.standing(name)
+        if standing.settled and not proposal.new.nodes[name].loops:
+            text = f'Node "{name}" has settled: what is changed of it has no effect unless it runs again.'
+            yield Problem("already_settled", _path(proposal.applied.nodes.get(name)), text)
+        elif standing.begun and not standing.settled:
+            text = f'Node "{name}" has begun: its config, retry and timeouts hold from its next attempt on.'
+            yield Problem("already_started", _path(proposal.applied.nodes.get(name)), text)
+    for key in proposal.diff.edges_changed:
+        source = proposal.new.edges[key].source
+        if source in proposal.old.nodes and proposal.board.standing(source).settled:
+            text = f'Node "{source}" has settled: the edge {key} was decided before this change.'
+            yield Problem("already_decided", _path(proposal.applied.edges.get(key)), text)
+    for key in proposal.diff.edges_added:
+        edge = proposal.new.edges[key]
+        if edge.on == "failure" and edge.source in proposal.old.nodes and proposal.new.on_failure == "fail_fast":
+            if proposal.board.standing(edge.source).status == "FAILED":
+                text = f'The failure of "{edge.source}" is ending the run already: {key} is taken but does not save it.'
+                yield Problem("run_is_failing", _path(proposal.applied.edges.get(key)), text)
+
+
+def _path(number: int | None) -> str:
+    return "" if number is None else pointer("operations", number, "path")

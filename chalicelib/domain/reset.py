@@ -1,0 +1,150 @@
+"""Running a part of a run again: what redrive, rerun and skip reset, and what begins anew (HAZARDS 28).
+
+Reset are the chosen nodes and all that is reachable from them, in their open scope instance: their tokens are
+cancelled, the edges out of them unresolved, edges from outside kept. The epoch rises, so no new token shares a key with
+an old one; attempts count on, and old executions stay in the history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from chalicelib.domain.commit import Draft, Emit, Event
+from chalicelib.domain.ids import Scope, Token, parse_token
+from chalicelib.domain.ir import TASK_TYPES, TIMER_TYPES, Node, Plan
+from chalicelib.domain.patch_board import Board
+
+State = Mapping[str, Mapping[str, str]]
+#: Fields of an ended run's meta that do not hold once it runs again.
+ENDING_META = ("error", "result", "output", "output_ref", "finished_at", "end")
+
+
+@dataclass(slots=True)
+class Reset:
+    """The extent of a reset: nodes, and per node the scope prefix below which its instances are reset."""
+
+    plan: Plan
+    board: Board
+    within: dict[str, Scope] = field(default_factory=dict)
+
+    def covers(self, node: str, scope: Scope) -> bool:
+        """Whether this instance is reset."""
+        prefix = self.within.get(node)
+        return prefix is not None and scope[: len(prefix)] == prefix
+
+
+def failed_nodes(plan: Plan, state: State) -> list[str]:
+    """The nodes that a redrive starts from: FAILED and CANCELLED in their open instance, or about to begin or retry."""
+    board = Board(plan, state)
+    return [name for name in plan.nodes if board.standing(name).status in ("FAILED", "CANCELLED", "RETRYING")]
+
+
+def extent(plan: Plan, state: State, roots: Iterable[str]) -> Reset:
+    """All that is reset with these nodes."""
+    reset = Reset(plan, Board(plan, state))
+    for root in roots:
+        loops = plan.nodes[root].loops
+        stack = [root]
+        while stack:
+            name = stack.pop()
+            prefix = _prefix(reset.board, plan.nodes[name], loops)
+            known = reset.within.get(name)
+            if known is not None and len(known) <= len(prefix):
+                continue
+            reset.within[name] = prefix
+            stack += [plan.edges[key].target for key in plan.nodes[name].out_edges]
+    return reset
+
+
+def _prefix(board: Board, node: Node, loops: tuple[str, ...]) -> Scope:
+    """The open iteration of the loops that a node shares with the root; loops entered on the way are reset whole."""
+    shared = 0
+    for mine, other in zip(node.loops, loops, strict=False):
+        if mine != other:
+            break
+        shared += 1
+    return board.open_scope(node.loops)[:shared]
+
+
+def reset_draft(reset: Reset, state: State, epoch: int, *, held: str | None = None) -> Draft:
+    """The Draft of the reset. `epoch` is the new one; the node `held` begins but waits for a signal from outside."""
+    draft = Draft()
+    for name, prefix in reset.within.items():
+        _forget(draft, reset, state, name, prefix)
+    _unresolve(draft, reset, state)
+    for name in reset.within:
+        if _begins(reset, draft, state, name):
+            draft.emits.append(_again(reset, state, name, epoch, held))
+    return draft
+
+
+def _forget(draft: Draft, reset: Reset, state: State, name: str, prefix: Scope) -> None:
+    """The node's instances are PENDING again, and expressions no longer see their outcomes."""
+    for instance, token in state["st"].items():
+        place = parse_token(f"{instance}#0.0")
+        if place.node.removeprefix("$arm:").removeprefix("$retry:") == name and reset.covers(name, place.scope):
+            draft.drop.append(("st", instance))
+            draft.cancel += [token] if token in state["tok"] else []
+    fields = {where: text.split("|", 1) for where, text in state["last"].items() if where.startswith(f"{name}@")}
+    gone = {where for where, (_, key) in fields.items() if reset.covers(name, parse_token(f"{key}.0").scope)}
+    kept = max((tuple(fields[where]) for where in fields.keys() - gone), default=None)
+    for where in gone:
+        encloses = len(parse_token(f"{where}#0.0").scope) < len(prefix)
+        if kept is not None and encloses:
+            draft.put.append(("last", where, "|".join(kept)))
+        else:
+            draft.drop.append(("last", where))
+
+
+def _unresolve(draft: Draft, reset: Reset, state: State) -> None:
+    """Edges out of reset nodes are open again; the joins they lead to count the others anew."""
+    counts: dict[str, list[int]] = {}
+    for where, resolution in state["ed"].items():
+        instance, _, key = where.partition("|")
+        target = parse_token(f"{instance}#0.0")
+        if not reset.covers(target.node, target.scope):
+            continue
+        edge = reset.plan.edges.get(key)
+        tally = counts.setdefault(instance, [0, 0, 0])
+        if edge is None or edge.source in reset.within:
+            draft.drop.append(("ed", where))
+        else:
+            tally[{"1": 0, "0": 1, "2": 2}[resolution.split(":", 1)[0]]] += 1
+    for instance, tally in counts.items():
+        draft.put.append(("jn", instance, "|".join(map(str, tally)) + "|"))
+
+
+def _begins(reset: Reset, draft: Draft, state: State, name: str) -> bool:
+    """Whether the node begins at once: nothing that leads to it runs again, or its join has what it needs."""
+    node = reset.plan.nodes[name]
+    sources = {reset.plan.edges[key].source for key in node.in_edges if reset.plan.edges[key].kind != "veto"}
+    if not sources & set(reset.within):
+        return True
+    instance = Token(name, reset.board.open_scope(node.loops)).instance
+    counts = next((value for hash_, where, value in draft.put if (hash_, where) == ("jn", instance)), "0|0|0|")
+    return bool(node.join.need) and int(counts.split("|", 1)[0]) >= node.join.need
+
+
+def _again(reset: Reset, state: State, name: str, epoch: int, held: str | None) -> Emit:
+    node, scope = reset.plan.nodes[name], reset.board.open_scope(reset.plan.nodes[name].loops)
+    instance = Token(name, scope).instance
+    tried = [parse_token(text).attempt for text in state["dis"] if text.startswith(f"{instance}#")]
+    token = Token(name, scope, None, epoch, max(tried, default=0) + 1)
+    if name == held:
+        return Emit(token, "h")
+    if node.type in TIMER_TYPES:
+        return Emit(Token(f"$arm:{name}", scope, None, epoch, token.attempt), "i")
+    return Emit(token, "t" if node.type in TASK_TYPES else "i")
+
+
+def reopen(draft: Draft, state: State, epoch: int, event: Event, now_ms: int) -> Draft:
+    """Make the draft also take an ended run back to RUNNING."""
+    meta = state["meta"]
+    draft.drop += [("meta", name) for name in ENDING_META if name in meta]
+    draft.meta |= {"status": "RUNNING", "epoch": str(epoch)}
+    if meta.get("timeout_at"):
+        length = int(meta["timeout_at"]) - int(meta["created_at"])
+        draft.meta["timeout_at"] = str(now_ms + length)
+    draft.events.insert(0, event)
+    return draft

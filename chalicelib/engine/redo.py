@@ -1,0 +1,131 @@
+"""Redrive, rerun and skip: running a part of a run again, or settling a node from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from chalicelib.domain.commit import Draft, Event, compact
+from chalicelib.domain.errors import Conflict, InvalidInput, NotFound, Problem, Unavailable
+from chalicelib.domain.ids import Token, job_id, parse_token
+from chalicelib.domain.ir import Plan
+from chalicelib.domain.patch_board import Board
+from chalicelib.domain.records import parse_began
+from chalicelib.domain.reset import extent, failed_nodes, reopen, reset_draft
+from chalicelib.domain.state import ENDED
+from chalicelib.engine.controls import MAX_TRIES, send_waiting
+from chalicelib.engine.history import load_state
+from chalicelib.engine.outside import commit_outside
+from chalicelib.engine.ports import Outgoing, RunState
+from chalicelib.engine.rebuild import ensure_present
+from chalicelib.engine.services import Services
+
+Json = Any
+#: Hashes that a reset reads.
+HASHES = ("meta", "tok", "st", "done", "dis", "jn", "ed", "last")
+Decide = Callable[[Plan, RunState], Draft]
+#: States that a run can be redriven from.
+REDRIVABLE = frozenset({"FAILED", "TIMED_OUT", "CANCELLED"})
+
+
+def redrive_run(services: Services, run_id: str, actor: str) -> None:
+    """Run again what failed, timed out or was cancelled, and all that is reachable from it; the rest is kept.
+
+    Raises NotFound, Conflict where the run has not ended badly, Unavailable.
+    """
+
+    def decide(plan: Plan, state: RunState) -> Draft:
+        status = state["meta"]["status"]
+        if status not in REDRIVABLE:
+            raise Conflict(f"Run {run_id} is {status}: only {', '.join(sorted(REDRIVABLE))} runs can be redriven.")
+        roots = failed_nodes(plan, state) or [
+            name for name in plan.entries if Board(plan, state).standing(name).token is None
+        ]
+        return _reopened(services, plan, state, roots, {"from": roots})
+
+    _redo(services, run_id, actor, decide)
+
+
+def rerun_node(services: Services, run_id: str, node_id: str, actor: str) -> None:
+    """Run a node again in its open scope instance, and all that is reachable from it. Raises as redrive_run."""
+
+    def decide(plan: Plan, state: RunState) -> Draft:
+        _begun(plan, state, run_id, node_id)
+        return _reopened(services, plan, state, [node_id], {"from": [node_id], "rerun": True})
+
+    _redo(services, run_id, actor, decide)
+
+
+def skip_node(services: Services, run_id: str, node_id: str, output: Json, actor: str, job: str | None = None) -> None:
+    """Settle a waiting, running or failed node as completed with a substitute output; the run goes on from there.
+
+    Raises Conflict where the node has not begun, or has completed; with several executions open, `job` says which.
+    """
+    ensure_present(services, run_id)
+    state, plan = _load(services, run_id)
+    token = _begun(plan, state, run_id, node_id)
+    open_ = [text for text in state["tok"] if parse_token(text).node == node_id]
+    if not open_:
+        if state["done"][token.text].split("|", 4)[3] not in ("FAILED", "CANCELLED"):
+            raise Conflict(f"Node {node_id} has completed: rerun it instead.")
+        _redo(services, run_id, actor, lambda plan, state: _held(services, plan, state, node_id))
+        state, plan = _load(services, run_id)
+        open_ = [text for text in state["tok"] if parse_token(text).node == node_id]
+    jobs = {job_id(parse_began(state["tok"][text]).job(run_id, text), services.secret): text for text in open_}
+    chosen = job or next(iter(jobs)) if job or len(jobs) == 1 else None
+    if chosen not in jobs:
+        problems = tuple(Problem("choose_job", "/job_id", text) for text in jobs)
+        raise Conflict(f"Node {node_id} has {len(jobs)} open executions: name one by job_id.", problems)
+    signal = {"version": "1.0", "job_id": chosen, "run_id": run_id, "node_id": node_id, "status": "completed"}
+    message = {**signal, "result": output, "metadata": {"skipped_by": actor}}
+    services.queues.send([Outgoing("completion-signals", compact(message))])
+
+
+def _held(services: Services, plan: Plan, state: RunState, node_id: str) -> Draft:
+    return _reopened(services, plan, state, [node_id], {"from": [node_id], "skip": True}, held=node_id)
+
+
+def _begun(plan: Plan, state: RunState, run_id: str, node_id: str) -> Token:
+    if node_id not in plan.nodes:
+        raise NotFound(f"Run {run_id} has no node {node_id}.")
+    standing = Board(plan, state).standing(node_id)
+    if standing.token is None or standing.status == "SKIPPED":
+        raise Conflict(f"Node {node_id} is {standing.status}: it has not run yet.")
+    return standing.token
+
+
+def _reopened(
+    services: Services, plan: Plan, state: RunState, roots: list[str], data: dict[str, Json], held: str | None = None
+) -> Draft:
+    epoch = int(state["meta"]["epoch"]) + 1
+    draft = reset_draft(extent(plan, state, roots), state, epoch, held=held)
+    return reopen(draft, state, epoch, Event("run_redriven", data=data), services.clock.now_ms())
+
+
+def _load(services: Services, run_id: str) -> tuple[RunState, Plan]:
+    """The run's state, also of an ended run whose keys are gone: those come back for the redo."""
+    state = services.store.snapshot(run_id, HASHES)
+    if state is None:
+        folded = load_state(services, run_id)
+        if not folded["meta"]:
+            raise NotFound(f"There is no run {run_id}.")
+        services.store.install(run_id, folded)
+        state = services.store.snapshot(run_id, HASHES)
+        if state is None:
+            raise Unavailable(f"Run {run_id} could not be brought back; send the request again.")
+    return state, services.plans.load(state["meta"]["graph"])
+
+
+def _redo(services: Services, run_id: str, actor: str, decide: Decide) -> None:
+    """Decide on the whole present state and commit, again where any of it changed meanwhile; then send what begins."""
+    for _ in range(MAX_TRIES):
+        state, plan = _load(services, run_id)
+        draft = decide(plan, state)
+        if not draft.emits and state["meta"]["status"] in ENDED:
+            raise InvalidInput(f"Nothing in run {run_id} can begin again.")
+        if commit_outside(services, run_id, actor, state["meta"], draft, reopen=True):
+            if draft.meta.get("timeout_at"):
+                services.store.put_due({f"run:{run_id}": int(draft.meta["timeout_at"])})
+            send_waiting(services, run_id, services.clock.now_ms())
+            return
+    raise Unavailable(f"Run {run_id} changed too often meanwhile; send the request again.")

@@ -1,0 +1,160 @@
+"""Every answer that a script's header promises, and that a refusal changes nothing at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from chalicelib.adapters.redis.scripts import load
+from chalicelib.domain.commit import Draft, Event
+from chalicelib.domain.ids import Token
+from tests.lua.boards import SCRIPTS, START_TOKEN, T0, Board, begin, dump, emits, end_token, header_words, said
+
+REFUSALS = {"SETTLED", "STALE", "BEHIND", "UNKNOWN", "ENDED", "MISSING", "EXISTS"}
+
+
+def settle(name: str) -> Draft:
+    return said(Draft(settle=Token(name)))
+
+
+def finish(board: Board) -> None:
+    board.commit(settle("a"))
+    board.commit(said(Draft(settle=end_token(board), final=True, meta={"status": "COMPLETED"})))
+
+
+def _commit(draft: Callable[[], Draft], before: Callable[[Board], object] | None = None, **more) -> Callable:
+    """A commit that also knows of a journaled item: were it accepted, it would trim the tail and take the lease."""
+
+    def produce(client: redis.Redis, board: Board) -> tuple[str, dict, dict]:
+        begin(board, "a")
+        if before:
+            before(board)
+        first = dump(client)
+        call = board.call(draft(), owner="another", now=T0 + 60_000, acks=(board.ack(2),), **more)
+        word = board.store.commit([call])[0].word
+        return word, first, dump(client)
+
+    return produce
+
+
+def _raw(script: str, run: str, **arguments: object) -> Callable:
+    def produce(client: redis.Redis, board: Board) -> tuple[str, dict, dict]:
+        begin(board, "a")
+        first = dump(client)
+        loaded = load(script)
+        answer = client.eval(loaded.source, *loaded.words(run, arguments))
+        return answer[0], first, dump(client)
+
+    return produce
+
+
+READ = '{"as_of":9,"nodes":[],"vars":[],"edges":[],"meta":[],"tokens":[],"joins":[]}'
+PRODUCERS = {
+    "commit OK": _commit(lambda: settle("a")),
+    "commit SETTLED": _commit(lambda: settle("a"), lambda board: board.commit(settle("a"))),
+    "commit STALE": _commit(lambda: settle("a"), gen="older"),
+    "commit BEHIND": _commit(lambda: settle("b"), created=3),
+    "commit UNKNOWN": _commit(lambda: settle("b"), created=2),
+    "commit ENDED": _commit(lambda: Draft(events=[Event("run_paused")]), finish),
+    "commit MISSING": _commit(lambda: settle("a"), run_id="r2"),
+    "acknowledge OK": _raw("acknowledge", "r1", ack='[2,"c2"]', sent='["a@#0.1"]'),
+    "acknowledge MISSING": _raw("acknowledge", "r2", ack='[2,"c2"]', sent='["a@#0.1"]'),
+    "install OK": _raw("install", "r2", state='{"meta":["no","1","cid","x","gen","x"],"tok":["a","b"]}', replaces=""),
+    "install EXISTS": _raw("install", "r1", state='{"meta":["no","1","cid","x"]}', replaces=""),
+    "read OK": _raw("read", "r1", call=READ),
+    "read MISSING": _raw("read", "r2", call=READ),
+    "unwritten OK": _raw("unwritten", "r1", owner="another", now=T0 + 60_000),
+    "unwritten MISSING": _raw("unwritten", "r2", owner="another", now=T0 + 60_000),
+}
+CHANGES = {"commit OK", "acknowledge OK", "install OK", "unwritten OK"}
+
+
+@pytest.mark.parametrize("case", [f"{script} {word}" for script in SCRIPTS for word in header_words(script)])
+def test_each_answer_of_each_header_is_given_and_a_refusal_changes_no_key(
+    case: str, client: redis.Redis, board: Board
+) -> None:
+    word, before, after = PRODUCERS[case](client, board)
+    assert word == case.split()[1]
+    assert (before != after) == (case in CHANGES)
+
+
+def test_no_producer_is_left_over_and_every_word_is_known_as_a_refusal_or_not() -> None:
+    promised = {f"{script} {word}" for script in SCRIPTS for word in header_words(script)}
+    assert set(PRODUCERS) == promised
+    assert {case.split()[1] for case in promised - CHANGES - {"read OK"}} == REFUSALS
+
+
+def test_a_run_that_has_ended_refuses_a_token_it_never_had(board: Board, client: redis.Redis) -> None:
+    begin(board, "a")
+    finish(board)
+    before = dump(client)
+    answer = board.commit(settle("never"), created=2)
+    assert (answer.word, answer.status) == ("ENDED", "COMPLETED")
+    assert dump(client) == before
+
+
+def test_a_settled_token_is_answered_with_its_settlement_until_that_is_journaled(board: Board) -> None:
+    begin(board, "a", "b")
+    board.commit(settle("a"), now=T0 + 5)
+    answer = board.commit(settle("a"), now=T0 + 9)
+    assert answer.record == f"3|c3|{T0 + 5}|COMPLETED|"
+    assert answer.head == board.texts[2]
+    board.store.acknowledge([("r1", *board.ack(3), ())])
+    assert board.commit(settle("a")).head == ""
+
+
+def test_a_stale_commit_learns_what_the_run_is_now(board: Board) -> None:
+    begin(board, "a")
+    patch = Draft(meta={"gen": "c3", "graph": "g2", "rev": "1", "status": "PAUSED"}, events=[Event("patch_applied")])
+    assert board.commit(patch).status == "RUNNING"
+    answer = board.commit(settle("a"))
+    assert (answer.word, answer.gen, answer.graph, answer.rev, answer.status, answer.no) == (
+        "STALE",
+        "c3",
+        "g2",
+        1,
+        "PAUSED",
+        3,
+    )
+
+
+def test_a_paused_run_settles_and_says_so_and_holds_what_becomes_ready(board: Board) -> None:
+    begin(board, "a")
+    board.commit(Draft(meta={"status": "PAUSED"}, events=[Event("run_paused")]))
+    answer = board.commit(Draft(settle=Token("a"), emits=emits("b"), events=[Event("node_completed", Token("a"))]))
+    assert (answer.word, answer.status) == ("OK", "PAUSED")
+    assert board.stored()["ready"] == {"b@#0.1": f"r{T0}"}
+    board.assert_twin()
+
+
+def test_what_no_signal_will_deliver_again_is_marked_so(board: Board) -> None:
+    begin(board, "a")
+    board.commit(Draft(emits=emits("b"), events=[Event("patch_applied")]))
+    assert board.stored()["ready"] == {"a@#0.1": f"s{T0}", "b@#0.1": f"r{T0}"}
+
+
+def test_an_install_replaces_only_the_state_it_names(board: Board, client: redis.Redis) -> None:
+    begin(board, "a")
+    state = {"meta": {**board.stored()["meta"], "no": "9", "cid": "new"}, "tok": {"x@#0.1": "1"}}
+    before = dump(client)
+    for other in ("", "1|c1", "2|c1", "2|c2|", "3|c2"):
+        assert not board.store.install("r1", state, replaces=other)
+    assert dump(client) == before
+    assert board.store.install("r1", state, replaces="2|c2")
+    stored = board.stored()
+    assert {name: fields for name, fields in stored.items() if fields} == state
+
+
+def test_a_missing_run_is_not_replaced(board: Board, client: redis.Redis) -> None:
+    before = dump(client)
+    assert not board.store.install("r2", {"meta": {"no": "1", "cid": "x"}}, replaces="1|x")
+    assert dump(client) == before
+
+
+def test_the_first_commit_of_a_run_takes_its_start_token_once(board: Board) -> None:
+    assert begin(board, "a", "b").word == "OK"
+    answer = board.commit(said(Draft(settle=START_TOKEN, emits=emits("c"))))
+    assert answer.word == "SETTLED"
+    assert set(board.stored()["tok"]) == {"a@#0.1", "b@#0.1"}

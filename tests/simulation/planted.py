@@ -1,0 +1,90 @@
+"""Bugs to plant in a copy of the engine, each of which the simulation must find; a bug is a replacement in one file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+LUA = "chalicelib/adapters/redis/lua"
+
+
+@dataclass(frozen=True)
+class Bug:
+    """`old`, which stands exactly once in `file`, becomes `new`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+    def plant(self, root: Path) -> None:
+        """Write it into the copy at `root`. Raises ValueError where the engine has changed under it."""
+        path = root / self.file
+        text = path.read_text()
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.name}: {self.old!r} stands {text.count(self.old)} times in {self.file}, not once")
+        path.write_text(text.replace(self.old, self.new))
+
+
+BUGS = (
+    Bug("a join counts an edge twice", f"{LUA}/includes/joins.lua",
+        "if redis.call('HSETNX', KEYS.ed, instance .. '|' .. edge, how .. ':' .. no) == 0 then return nil end",
+        "redis.call('HSET', KEYS.ed, instance .. '|' .. edge, how .. ':' .. no)"),
+    Bug("a join forgets that it fired", f"{LUA}/includes/joins.lua",
+        "if verdict then state = verdict .. ':' .. no end", "if verdict == 'skip' then state = 'skip:' .. no end"),
+    Bug("a veto counts as an edge not taken", f"{LUA}/includes/joins.lua",
+        "if vetoed > 0 and (open == 0 or need > 0)", "if vetoed > total"),
+    Bug("a settled token stays outstanding", f"{LUA}/commit.lua",
+        "out = out - redis.call('HDEL', tok, token)\n  redis.call('HDEL', ready, token)\n  redis.call('HSET', done",
+        "out = out - 1\n  redis.call('HDEL', ready, token)\n  redis.call('HSET', done"),
+    Bug("a cancelled token is not counted off", f"{LUA}/commit.lua",
+        "local function cancel(token)\n  close(token, 'CANCELLED')",
+        "local function cancel(token)\n  close(token, 'CANCELLED')\n  out = out + 1"),
+    Bug("nothing ends the run", f"{LUA}/commit.lua", "if out == 0 and not c.final then", "if out < 0 then"),
+    Bug("a skip is not passed on", "chalicelib/domain/routing.py",
+        "        for key in node.out_edges:\n            self._edge(self._plan.edges[key], 0, token.scope, ended)\n", ""),
+    Bug("an inner loop goes on counting", "chalicelib/domain/routing.py",
+        "return here + tuple((loop, 1) for loop in back.loops[depth:])",
+        "return here + tuple((loop, token.iteration + 1) for loop in back.loops[depth:])"),
+    Bug("tokens name the innermost loop alone", "chalicelib/domain/ids.py",
+        'for node, count in scope)\n', 'for node, count in scope[-1:])\n'),
+    Bug("fail_fast cancels nothing", "chalicelib/domain/failing.py",
+        'draft.cancel_all = plan.on_failure == "fail_fast"', "draft.cancel_all = False"),
+    Bug("a retry has the attempt's own number", "chalicelib/domain/failing.py",
+        "attempt=token.attempt + 1)", "attempt=token.attempt)"),
+    Bug("a failure that may not be retried is retried", "chalicelib/domain/retry.py",
+        ' or error.get("retryable") is False', ""),
+    Bug("what a dead step left unsent stays unsent", "chalicelib/engine/repeats.py",
+        "    following: list[Work] = []\n    for name, record in tokens.items():",
+        "    following: list[Work] = []\n    for name, record in ():"),
+    Bug("what a dead step's later commits left unsent stays unsent", "chalicelib/engine/repeats.py",
+        '>= no:', '== no:'),
+    Bug("tokens count as sent though sending failed", "chalicelib/engine/effects.py",
+        "self._sent(run) if sent else []", "self._sent(run)"),
+    Bug("messages leave before the journal is written", "chalicelib/engine/effects.py",
+        "        written = self._journal(services, owner, failed)\n        sent = self._send(services, failed)\n",
+        "        sent = self._send(services, failed)\n        written = self._journal(services, owner, failed)\n"),
+    Bug("a task sees outcomes later than its commit", f"{LUA}/read.lua",
+        "tonumber(string.match(record, '^%d+')) <= as_of", "true"),
+    Bug("a task sees variables later than its commit", f"{LUA}/read.lua",
+        "while record and tonumber(string.match(record, '^%d+')) > as_of do", "while false do"),
+    Bug("a step writes its own commits alone", "chalicelib/engine/flush.py",
+        "if not pending.lease or numbers", "if numbers"),
+    Bug("losers run on", f"{LUA}/commit.lua", "if arrival[8] then", "if false then"),
+)  # fmt: skip
+
+
+def hunt(bug: Bug, folder: Path, seeds: int) -> subprocess.CompletedProcess[str]:
+    """Simulate `seeds` worlds on a copy of the engine with the bug in it; exit code 1 means found."""
+    shutil.copytree(ROOT / "chalicelib", folder / "chalicelib", ignore=shutil.ignore_patterns("__pycache__"))
+    bug.plant(folder)
+    command = [sys.executable, "-m", "tests.simulation.check", "0", str(seeds)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
