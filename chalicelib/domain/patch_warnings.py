@@ -22,25 +22,35 @@ def warnings_of(proposal: Proposal, status: str) -> list[Problem]:
 
 
 def _without_effect(proposal: Proposal) -> Iterator[Problem]:
-    for name in proposal.diff.changed:
-        standing = proposal.board.standing(name)
-        if standing.settled and not proposal.new.nodes[name].loops:
-            text = f'Node "{name}" has settled: what is changed of it has no effect unless it runs again.'
-            yield Problem("already_settled", _path(proposal.applied.nodes.get(name)), text)
-        elif standing.begun and not standing.settled:
-            text = f'Node "{name}" has begun: its config, retry and timeouts hold from its next attempt on.'
-            yield Problem("already_started", _path(proposal.applied.nodes.get(name)), text)
+    yield from _of_nodes(proposal)
     for key in proposal.diff.edges_changed:
         source = proposal.new.edges[key].source
         if source in proposal.old.nodes and proposal.board.standing(source).settled:
             text = f'Node "{source}" has settled: the edge {key} was decided before this change.'
             yield Problem("already_decided", _path(proposal.applied.edges.get(key)), text)
+    if proposal.new.on_failure == "fail_fast":
+        yield from _too_late(proposal)
+
+
+def _of_nodes(proposal: Proposal) -> Iterator[Problem]:
+    for name in proposal.diff.changed:
+        standing = proposal.board.standing(name)
+        path = _path(proposal.applied.nodes.get(name))
+        if standing.settled and not proposal.new.nodes[name].loops:
+            text = f'Node "{name}" has settled: what is changed of it has no effect unless it runs again.'
+            yield Problem("already_settled", path, text)
+        elif standing.begun and not standing.settled:
+            text = f'Node "{name}" has begun: its config, retry and timeouts hold from its next attempt on.'
+            yield Problem("already_started", path, text)
+
+
+def _too_late(proposal: Proposal) -> Iterator[Problem]:
     for key in proposal.diff.edges_added:
         edge = proposal.new.edges[key]
-        if edge.on == "failure" and edge.source in proposal.old.nodes and proposal.new.on_failure == "fail_fast":
-            if proposal.board.standing(edge.source).status == "FAILED":
-                text = f'The failure of "{edge.source}" is ending the run already: {key} is taken but does not save it.'
-                yield Problem("run_is_failing", _path(proposal.applied.edges.get(key)), text)
+        known = edge.on == "failure" and edge.source in proposal.old.nodes
+        if known and proposal.board.standing(edge.source).status == "FAILED":
+            text = f'The failure of "{edge.source}" is ending the run already: {key} does not save it.'
+            yield Problem("run_is_failing", _path(proposal.applied.edges.get(key)), text)
 
 
 def _path(number: int | None) -> str:

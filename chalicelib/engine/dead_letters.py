@@ -25,6 +25,7 @@ from chalicelib.engine.undeliverable import (
     SIGNALS,
     end_run,
     fail_by_signal,
+    is_beat,
     is_last_word,
     jobs_in,
 )
@@ -34,8 +35,9 @@ log = logging.getLogger("graft.dead_letters")
 
 #: A message is given up after this long: queues keep it for 14 days, and drop it without a word.
 GIVE_UP_MS = 13 * 24 * 3600 * 1000
-#: Errors of a message or of the code that reads it: trying again gives the same. All others may pass.
+#: Errors of a message or of the code that reads it: trying again gives the same.
 LASTING = (LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError, RecursionError)
+#: Graft's own errors that say nothing about the message. What the AWS and Redis clients raise may pass as well.
 PASSING = (Unavailable, Throttled, ConfigurationError)
 #: Works a batch of signals, and returns the positions to be delivered again.
 Settle = Callable[[Sequence[str]], set[int]]
@@ -86,13 +88,19 @@ def _try_again(services: Services, settle: Settle, arrived: Arrived) -> bool:
     """The ordinary step, for this signal alone."""
     try:
         failed = settle([arrived.body])
-    except (GraftError, *LASTING) as error:
-        if isinstance(error, PASSING):
-            return _gave_up(services, arrived, str(error))
-        log.exception("a signal cannot be settled", extra={"queue": arrived.queue})
-        _stuck(services, arrived, f"The signal cannot be settled: {type(error).__name__}: {error}")
+    except Exception as error:
+        log.exception("a signal could not be settled", extra={"queue": arrived.queue})
+        said = f"{type(error).__name__}: {error}"
+        if not _lasting(error):
+            return _gave_up(services, arrived, said)
+        _stuck(services, arrived, f"The signal cannot be settled: {said}")
         return True
     return not failed or _gave_up(services, arrived, "its step failed each time; the log says why")
+
+
+def _lasting(error: Exception) -> bool:
+    """Whether trying again must give the same error; an outage never counts as such."""
+    return isinstance(error, LASTING) or (isinstance(error, GraftError) and not isinstance(error, PASSING))
 
 
 def _gave_up(services: Services, arrived: Arrived, why: str) -> bool:
@@ -112,9 +120,9 @@ def _stuck(services: Services, arrived: Arrived, reason: str) -> None:
         services.queues.send([Outgoing(SIGNALS, part) for part in parts])
         return
     _keep(services, arrived, reason, arrived.body, jobs)
+    if is_beat(arrived.body):  # losing one fails nothing
+        return
     for job in jobs:
-        if _is_beat(arrived.body):
-            continue
         if is_last_word(arrived.body) or not _signal_failure(services, job, reason):
             end_run(services, job, reason)
 
@@ -136,9 +144,3 @@ def _keep(services: Services, arrived: Arrived, reason: str, text: str, jobs: Se
     letter = Letter(arrived.id, arrived.queue, reason[:REASON_CHARS], text, arrived.sent_ms, arrived.receives, job)
     record(services, letter)
     log.warning("a dead letter was recorded", extra={"queue": arrived.queue, "reason": reason[:REASON_CHARS]})
-
-
-def _is_beat(text: str) -> bool:
-    """Whether the message only says that work is alive: losing it fails nothing."""
-    kind = json.loads(text).get("kind")
-    return bool(kind == "heartbeat")

@@ -38,14 +38,20 @@ def jobs_in(text: str, secret: bytes) -> list[Job]:
 
 
 def _names(text: str) -> list[Json]:
+    message = _object(text)
+    if not message:
+        return _JOB_ID.findall(text)[:1]
+    listed = message.get("jobs")
+    return [message.get("job_id"), *(listed if isinstance(listed, list) else [])]
+
+
+def _object(text: str) -> dict[str, Json]:
+    """The message; {} where it is no JSON object."""
     try:
         message = json.loads(text)
     except (ValueError, RecursionError):
-        return _JOB_ID.findall(text)[:1]
-    if not isinstance(message, dict):
-        return []
-    listed = message.get("jobs")
-    return [message.get("job_id"), *(listed if isinstance(listed, list) else [])]
+        return {}
+    return message if isinstance(message, dict) else {}
 
 
 def fail_by_signal(services: Services, job: Job, name: str, reason: str) -> bool:
@@ -63,9 +69,13 @@ def fail_by_signal(services: Services, job: Job, name: str, reason: str) -> bool
 
 def is_last_word(text: str) -> bool:
     """Whether the message is itself a token's failure as Undeliverable."""
-    message = json.loads(text)
-    error = message.get("error")
+    error = _object(text).get("error")
     return isinstance(error, dict) and error.get("type") == ERROR_TYPE
+
+
+def is_beat(text: str) -> bool:
+    """Whether the message only says that work is alive."""
+    return _object(text).get("kind") == "heartbeat"
 
 
 def end_run(services: Services, job: Job, reason: str) -> None:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from chalicelib.handlers import coordinator, schedules, workers
+from chalicelib.handlers import coordinator, dead_letters, schedules, workers
 
-blueprints = (coordinator.blueprint, workers.blueprint, schedules.blueprint)
+blueprints = (coordinator.blueprint, workers.blueprint, schedules.blueprint, dead_letters.blueprint)

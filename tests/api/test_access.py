@@ -49,6 +49,15 @@ def filled(api: Api, route: Route) -> str:
     return route.full_path.format(name="one", run_id=run_id, node_id="a", sha256=sha256, token="none")
 
 
+#: Routes that a run which has just begun refuses: past the access check, they answer 409.
+REFUSED_AT_FIRST = {"redrive_run", "rerun_node", "skip_node"}
+
+
+def reached(route: Route) -> set[int]:
+    """Statuses that show that the credential was let through."""
+    return {route.status, 409} if route.id in REFUSED_AT_FIRST else {route.status}
+
+
 def ask(api: Api, route: Route, target: str, token: str | None):
     return api.call(route.method, target, BODIES.get(route.id), token=token)
 
@@ -130,7 +139,7 @@ def test_a_token_needs_the_route_s_scope_or_admin(api: Api, route: Route) -> Non
     assert_problem(ask(api, route, target, api.token(others)), 403)
     for scopes in ([route.scope], ["admin"]):
         reply = ask(api, route, target, api.token(scopes))
-        assert reply.status == route.status, reply.text
+        assert reply.status in reached(route), reply.text
 
 
 @pytest.mark.parametrize("route", GUARDED, ids=ids)
@@ -148,7 +157,7 @@ def test_a_token_of_one_run_reaches_that_run_only(api: Api, route: Route) -> Non
     target = filled(api, route)
     run_id = target.split("/")[4] if "{run_id}" in route.path else "none"
     reply = ask(api, route, target, api.token(run_id=run_id))
-    assert reply.status == (route.status if "{run_id}" in route.path else 403)
+    assert reply.status in (reached(route) if "{run_id}" in route.path else {403})
     assert_problem(ask(api, route, target, api.token(run_id="another")), 403)
 
 
