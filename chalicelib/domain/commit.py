@@ -108,6 +108,8 @@ class Draft:
     drop: list[tuple[str, str]] = field(default_factory=list)
     #: Token texts to cancel if they are outstanding.
     cancel: list[str] = field(default_factory=list)
+    #: A fork's first commit: hashes taken over from the old run, or {"ref": artifact} where they are.
+    snapshot: dict[str, Json] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     #: True when this commit ends the run: no $end token is made.
     final: bool = False
@@ -147,6 +149,7 @@ def body(draft: Draft, *, commit_id: str, at: int, gen: str, graph: str, rev: in
         "put": draft.put,
         "drop": draft.drop,
         "cancel": draft.cancel,
+        "snapshot": draft.snapshot,
         "ev": compact([event.wire() for event in draft.events]) if draft.events else "",
         "final": int(draft.final),
     }

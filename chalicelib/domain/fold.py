@@ -29,6 +29,8 @@ def fold(items: Iterable[Item]) -> State:
 def apply(state: State, item: Item) -> None:
     """Advance `state` by one item, as the commit script did."""
     body, meta = item.body, state["meta"]
+    for name, fields in body.get("snapshot", {}).items():
+        state[name].update(fields)
     stamp = f"{item.no}|{item.id}|{body['at']}|"
     if "settle" in body:
         token, status, error = body["settle"]
@@ -121,6 +123,6 @@ def _values(state: State, item: Item) -> None:
         state["vars"][f"{name}#{item.no}"] = record
 
 
-def creation_head(commit_id: str, events: int) -> str:
-    """The head of a run's first item, which is journaled before any store has it."""
-    return f'"no":1,"id":"{commit_id}","seq":1,"n":{events},"prev":[0,""],"out":{{"e":""}}'
+def creation_head(commit_id: str, events: int, no: int = 1) -> str:
+    """The head of a run's first item, which is journaled before any store has it. A fork goes on counting commits."""
+    return f'"no":{no},"id":"{commit_id}","seq":1,"n":{events},"prev":[0,""],"out":{{"e":""}}'

@@ -56,7 +56,7 @@ class PatchEffects:
         instance, arrived = self._instance(name), self._board.resolved(name)
         kept = {key: how for key, how in arrived.items() if key in new.in_edges}
         gone = [key for key in arrived if key not in kept]
-        if not gone and (old.join.need, old.counted) == (new.join.need, new.counted):
+        if set(old.in_edges) <= set(new.in_edges) and old.join.need == new.join.need:
             return
         self._draft.drop += [("ed", f"{instance}|{key}") for key in gone]
         if not kept:

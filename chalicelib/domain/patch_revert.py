@@ -1,4 +1,4 @@
-"""Works out the operations that take a patch back: the present graph without that patch's effect, by id (HAZARDS 30)."""
+"""Works out the operations that take a patch back: the present graph without its effect, by id (HAZARDS 30)."""
 
 from __future__ import annotations
 
@@ -85,9 +85,7 @@ def _left_hanging(before: Json, after: Json, now: Json, number: int) -> Iterator
     for name, edge in _by_name(now, "edges").items():
         ends = added & {edge["from"], edge["to"]}
         if ends and name not in known:
-            text = (
-                f'The edge {name} was added after patch {number} and rests on its node "{min(ends)}"; remove it first.'
-            )
+            text = f'The edge {name} came after patch {number} and rests on its node "{min(ends)}"; remove it first.'
             yield Problem("changed_since", pointer("edges", name), text)
 
 

@@ -151,6 +151,9 @@ class Effects:
         written, lost = write_items(services, owner, self.runs)
         for run_id in lost:
             failed |= self.runs[run_id].origins
+        for run_id, last in written.items():
+            # Other steps' items were written too: they wait for the mark.
+            self.runs[run_id].settle_mark |= last.no not in self.runs[run_id].texts
         self.outgoing = [entry for entry in self.outgoing if entry[2] not in lost]
         self.continues = [work for work in self.continues if work.job.run_id not in lost]
         return written

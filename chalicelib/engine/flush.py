@@ -45,6 +45,7 @@ def write_items(services: Services, owner: str, runs: Mapping[str, Pending]) -> 
     """Bring each run's items into the journal, and all before them. Returns (written, run ids that were not).
 
     The common case, where this step holds the lease and nothing older is unwritten, is one journal call for all runs.
+    `written` is where the journal stands then, other steps' items included.
     """
     written: dict[str, Written] = {}
     batch: dict[str, list[JournalItem]] = {}
@@ -55,6 +56,7 @@ def write_items(services: Services, owner: str, runs: Mapping[str, Pending]) -> 
             chain = _whole_tail(services, owner, run_id, last.no)
         if chain:
             batch[run_id] = chain
+            last = Written(chain[-1].no, chain[-1].id)
         written[run_id] = last
     items = [item for chain in batch.values() for item in chain]
     refused = {item.run_id for item in services.journal.append(items, ending_records(items))}
@@ -91,14 +93,17 @@ def _own_chain(run_id: str, pending: Pending, last: int) -> list[JournalItem] | 
 
 
 def _whole_tail(services: Services, owner: str, run_id: str, upto: int) -> list[JournalItem]:
-    """Take the lease and return everything unwritten; [] once another step has written past `upto`."""
+    """Take the lease and return everything unwritten; [] once another step has written past `upto`.
+
+    Who is given the lease writes what is there, also where that is only others' by now: they wait for it.
+    """
     deadline = services.clock.now_ms() + WAIT_MS
     while True:
         mark, lease, items = services.store.unwritten(run_id, owner, services.clock.now_ms())
-        if mark >= upto:
-            return []
         if lease:
             return [journal_item(run_id, compose(head, body)) for head, body in items]
+        if mark >= upto:
+            return []
         if services.clock.now_ms() >= deadline:
             raise Unavailable(f"The journal of run {run_id} is being written by another step for too long.")
         services.pause(LOOK_S)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
-from chalicelib.domain.fold import State, apply, fold
+from chalicelib.domain.fold import State, fold
 from chalicelib.domain.journal import Item, parse_item
 from chalicelib.engine.ports import JournalItem
 from chalicelib.engine.services import Services
@@ -26,13 +27,15 @@ def read_items(services: Services, run_id: str) -> Iterator[JournalItem]:
         after = page[-1].seq + page[-1].events - 1
 
 
+def load_items(services: Services, run_id: str) -> list[Item]:
+    """All journal items of a run, parsed; what a fork took over is fetched where it is kept apart."""
+    items = [parse_item(item.text) for item in read_items(services, run_id)]
+    ref = items[0].body.get("snapshot", {}).get("ref") if items else None
+    if ref is not None:
+        items[0].body["snapshot"] = json.loads(services.artifacts.get(ref))
+    return items
+
+
 def load_state(services: Services, run_id: str) -> State:
     """Fold the journal. An unknown run gives a state with empty meta."""
-    state = fold(())
-    for item in read_items(services, run_id):
-        apply(state, _parsed(item))
-    return state
-
-
-def _parsed(item: JournalItem) -> Item:
-    return parse_item(item.text)
+    return fold(load_items(services, run_id))

@@ -107,7 +107,7 @@ def _creation(services: Services, request: StartRequest) -> str:
         "name": request.name or str(request.workflow.get("name") or ""),
         "created_at": str(now),
         "digest": request.digest(),
-        **_input(services, request),
+        **run_input(services, request.input),
     }
     timeout = request.timeout_ms or plan.timeout_ms
     if timeout:
@@ -116,8 +116,9 @@ def _creation(services: Services, request: StartRequest) -> str:
     return compose(creation_head(commit_id, len(draft.events)), text)
 
 
-def _input(services: Services, request: StartRequest) -> dict[str, str]:
-    text = compact(request.input)
+def run_input(services: Services, value: Json) -> dict[str, str]:
+    """A run's input as meta fields: inline, or a reference where it is large. Raises TooLarge, Unavailable."""
+    text = compact(value)
     if len(text) > services.limits.artifact_bytes:
         raise TooLarge(f"The input has {len(text)} bytes; {services.limits.artifact_bytes} are allowed.")
     if len(text) > max(INLINE_BYTES, services.limits.input_bytes):

@@ -15,7 +15,18 @@ from infra.deploy import ROOT
 Json = Any
 #: The stage whose policies are written by hand; every other stage's differ in the names of its resources only.
 WRITTEN_FOR = "dev"
-ROLES = ("api", "coordinator", "sweep", "timeouts", "function-worker", "http-worker")
+ROLES = (
+    "api",
+    "coordinator",
+    "sweep",
+    "timeouts",
+    "dead-signals",
+    "dead-function-tasks",
+    "dead-http-tasks",
+    "dead-agent-tasks",
+    "function-worker",
+    "http-worker",
+)
 #: Actions that AWS takes on no narrower resource than `*`, and why.
 EVERYWHERE: Mapping[str, str] = {
     "ec2:AssignPrivateIpAddresses": "Lambda makes network interfaces whose ids nobody knows before",

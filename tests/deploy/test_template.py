@@ -1,4 +1,4 @@
-"""The packaged template says what Chalice cannot; the merge takes mistyped keys in silence, so its result is checked."""
+"""The packaged template says what Chalice cannot; its merge takes mistyped keys in silence, so the result is judged."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from typing import Any
 from infra.deploy.package import Packaged
 
 Json = Any
-#: Function -> (queue, seconds that it may run).
+#: Function -> (queue, seconds that it may run, how many run at a time).
 READERS = {
-    "Coordinator": ("CompletionSignals", 60),
-    "FunctionWorker": ("TasksFunction", 900),
-    "HttpWorker": ("TasksHttp", 300),
+    "Coordinator": ("CompletionSignals", 60, 100),
+    "FunctionWorker": ("TasksFunction", 900, 100),
+    "HttpWorker": ("TasksHttp", 300, 100),
+    "DeadSignals": ("CompletionSignalsDlq", 60, 2),
+    "DeadFunctionTasks": ("TasksFunctionDlq", 60, 2),
+    "DeadHttpTasks": ("TasksHttpDlq", 60, 2),
+    "DeadAgentTasks": ("TasksAgentDlq", 60, 2),
 }
-IN_THE_NETWORK = {"APIHandler", "Coordinator", "Sweep", "Timeouts"}
-FUNCTIONS = {*IN_THE_NETWORK, *READERS}
+FUNCTIONS = {"APIHandler", "Sweep", "Timeouts", *READERS}
+IN_THE_NETWORK = FUNCTIONS - {"FunctionWorker", "HttpWorker"}
 ENVIRONMENT = {
     "GRAFT_STAGE",
     "GRAFT_TABLE",
@@ -93,11 +97,11 @@ def test_a_signal_s_way_into_the_coordinator_loses_nothing(resources: Json):
     """Partial failures are reported, waiting is done in the queue, and five receives lead to the dead letters."""
     mappings = of_type(resources, "AWS::Lambda::EventSourceMapping")
     assert len(mappings) == len(READERS)
-    for name, (queue, timeout) in READERS.items():
+    for name, (queue, timeout, at_a_time) in READERS.items():
         [mapping] = [made for made in mappings.values() if made["FunctionName"] == {"Ref": name}]
         assert mapping["EventSourceArn"] == {"Fn::Sub": f"${{{queue}.Arn}}"}
         assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-        assert mapping["ScalingConfig"] == {"MaximumConcurrency": 100}
+        assert mapping["ScalingConfig"] == {"MaximumConcurrency": at_a_time}
         assert mapping["BatchSize"] <= 10
         assert mapping["MaximumBatchingWindowInSeconds"] == 0
         assert resources[name]["Properties"]["Timeout"] == timeout
@@ -189,7 +193,11 @@ def endpoints(made: Json) -> list[str]:
 
 def test_alarms_and_dashboard_look_at_metrics_that_exist(resources: Json):
     metrics = {
-        "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
+        "AWS/SQS": {
+            "ApproximateNumberOfMessagesVisible",
+            "ApproximateAgeOfOldestMessage",
+            "NumberOfMessagesReceived",
+        },
         "AWS/Lambda": {"Errors", "Throttles", "Invocations", "Duration"},
         "AWS/DynamoDB": {"WriteThrottleEvents", "ConsumedWriteCapacityUnits"},
     }

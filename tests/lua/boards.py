@@ -129,8 +129,9 @@ def dump(client: redis.Redis) -> dict[str, object]:
 
 
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
-#: What the scripts call: all of these have one key, the first argument.
-_ONE_KEY = frozenset({"HGET", "HMGET", "HSET", "HSETNX", "HDEL", "HEXISTS", "HKEYS", "EXISTS", "DEL"})
+#: What the scripts call: these have one key, the first argument; of those all arguments are keys.
+_ONE_KEY = frozenset({"HGET", "HMGET", "HSET", "HSETNX", "HDEL", "HEXISTS", "HKEYS"})
+_ALL_KEYS = frozenset({"EXISTS", "DEL"})
 
 
 def undeclared(lines: list[str]) -> list[str]:
@@ -145,7 +146,7 @@ def undeclared(lines: list[str]) -> list[str]:
             declared = {next(words) for _ in range(int(next(words)))}
         elif " lua]" in line.partition('"')[0]:
             rest = [next(words, None)] if first in _ONE_KEY else [*words]
-            if first not in _ONE_KEY or not {key for key in rest if key} <= declared:
+            if first not in _ONE_KEY | _ALL_KEYS or not {key for key in rest if key} <= declared:
                 bad.append(line[:300])
     return bad
 

@@ -8,6 +8,7 @@ import pytest
 
 from chalicelib.domain.commit import Draft, Event
 from chalicelib.domain.ids import Token
+from chalicelib.domain.journal import Item
 from tests.lua.boards import Board, arrival, begin, emits, said
 
 NOT_TAKEN, TAKEN, VETO = 0, 1, 2
@@ -41,8 +42,7 @@ CASES = [
 ]
 
 
-def outcome(board: Board, first: int, count: int) -> tuple[int, str] | None:
-    item = board.item
+def outcome(item: Item, first: int, count: int) -> tuple[int, str] | None:
     found = [(i - first, "fire") for i in item.fired if first <= i < first + count]
     found += [(i - first, "skip") for i in item.skipped if first <= i < first + count]
     assert len(found) <= 1
@@ -55,10 +55,10 @@ def test_every_small_join_decides_as_the_rules_say_and_once(board: Board) -> Non
     for number, (need, total, hows) in enumerate(CASES):
         arrivals += [arrival(f"j{number}", f"e{i}", how, need, total) for i, how in enumerate(hows)]
     assert board.commit(said(Draft(arrivals=arrivals))).word == "OK"
-    first = 0
+    first, item = 0, board.item
     for case in CASES:
         need, total, hows = case
-        assert outcome(board, first, len(hows)) == expected(need, total, hows), case
+        assert outcome(item, first, len(hows)) == expected(need, total, hows), case
         first += len(hows)
     board.assert_twin()
 
@@ -70,7 +70,7 @@ def test_arrivals_in_commits_of_their_own_decide_as_in_one(board: Board, need: i
         got = None
         for i, how in enumerate(hows):
             board.commit(said(Draft(arrivals=[arrival(f"j{number}", f"e{i}", how, need, 3)])))
-            found = outcome(board, 0, 1)
+            found = outcome(board.item, 0, 1)
             assert not (got and found)
             got = (i, found[1]) if found else got
         assert got == expected(need, 3, hows), hows

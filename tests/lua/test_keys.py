@@ -28,7 +28,7 @@ CHEATS = {
 
 
 @pytest.mark.parametrize("source", CHEATS.values(), ids=CHEATS)
-def test_the_watch_sees_a_script_that_cheats(source: str, server: RedisServer) -> None:
+def test_the_watch_sees_a_script_that_cheats(source: str) -> None:
     with RedisServer() as other, redis.Redis(port=other.port, decode_responses=True) as client:
         assert len(watched(other, client, source, 1, "graft:{r1}:done")) == 1
 

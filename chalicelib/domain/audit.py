@@ -1,0 +1,91 @@
+"""Checks a run's journal item by item: an unbroken chain, gapless numbers, every token settled once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from chalicelib.domain.fold import State, apply, fold
+from chalicelib.domain.journal import Item
+from chalicelib.domain.state import ENDED
+
+Json = Any
+#: Findings that are kept; one broken place may cause many.
+MOST = 50
+#: Meta fields of one store's bookkeeping, which the journal does not have.
+BOOKKEEPING = frozenset({"mark", "lease", "lease_until"})
+#: Hashes that are compared with the store's: all but its unwritten tail and its notes of what was sent.
+COMPARED = ("meta", "tok", "dis", "done", "st", "val", "last", "jn", "ed", "vars")
+
+
+@dataclass(slots=True)
+class Audit:
+    """Folds items in order and keeps what is wrong with them."""
+
+    state: State = field(default_factory=lambda: fold(()))
+    findings: list[dict[str, Json]] = field(default_factory=list)
+    commits: int = 0
+    events: int = 0
+    _last: Item | None = None
+
+    def take(self, item: Item) -> None:
+        """Check the next item against all before it, then fold it."""
+        self._chain(item)
+        self._settlements(item)
+        apply(self.state, item)
+        self._outstanding(item)
+        self.commits += 1
+        self.events += item.events
+        self._last = item
+
+    def compare(self, stored: State) -> None:
+        """Compare the folded state with a store's copy as of the same commit."""
+        for name in COMPARED:
+            mine, theirs = self.state[name], stored[name]
+            for key in sorted(set(mine) | set(theirs)):
+                skipped = name == "meta" and key in BOOKKEEPING
+                if not skipped and mine.get(key) != theirs.get(key):
+                    found = {"journal": _short(mine.get(key)), "store": _short(theirs.get(key))}
+                    self._find("state_differs", f"{name}/{key}", **found)
+
+    def _chain(self, item: Item) -> None:
+        last = self._last
+        no, seq, before = (1, 1, (0, "")) if last is None else (last.no + 1, last.seq + last.events, (last.seq, last.id))
+        if item.no != no:
+            self._find("commit_missing", str(no), journal=item.no)
+        if item.seq != seq:
+            self._find("seq_gap", str(seq), journal=item.seq)
+        if (item.prev_seq, item.prev_id) != before:
+            self._find("chain_broken", str(item.no), journal=[item.prev_seq, item.prev_id], expected=list(before))
+        if self.state["meta"].get("status") in ENDED and item.body.get("meta", {}).get("status") != "RUNNING":
+            self._find("after_the_end", str(item.no))
+
+    def _settlements(self, item: Item) -> None:
+        closed = [item.body["settle"][0]] if "settle" in item.body else []
+        for token in [*closed, *item.cancelled]:
+            if token in self.state["done"]:
+                self._find("settled_twice", token, commit=item.no)
+            elif token not in self.state["tok"] and token not in _made(item):
+                self._find("settled_unknown", token, commit=item.no)
+
+    def _outstanding(self, item: Item) -> None:
+        twice = [token for token in _made(item) if token in self.state["done"] and token not in item.cancelled]
+        for token in twice:
+            self._find("created_after_its_end", token, commit=item.no)
+        status = self.state["meta"].get("status")
+        if status in ENDED and self.state["tok"]:
+            self._find("ended_with_tokens", str(item.no), tokens=len(self.state["tok"]))
+        if status not in ENDED and not self.state["tok"]:
+            self._find("nothing_outstanding", str(item.no))
+
+    def _find(self, code: str, where: str, **more: Json) -> None:
+        if len(self.findings) < MOST:
+            self.findings.append({"code": code, "where": where, **more})
+
+
+def _made(item: Item) -> set[str]:
+    return {emit[0] for emit in item.opened()}
+
+
+def _short(text: str | None) -> str | None:
+    return text if text is None or len(text) <= 200 else text[:200] + "…"

@@ -1,0 +1,184 @@
+"""Says why a run is not moving: what every outstanding token waits for, since when, and what would move it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.domain.explain_joins import waiting_joins
+from chalicelib.domain.ids import Job, Token, parse_token
+from chalicelib.domain.ir import Plan
+from chalicelib.domain.journal import timestamp
+from chalicelib.domain.records import Began, parse_began
+from chalicelib.domain.state import ENDED
+
+Json = Any
+#: Entries of one answer; what is over is counted.
+MOST = 200
+#: Milliseconds after which a token that no message names counts as forgotten, and one past its deadline as missed.
+LATE_MS = 60_000
+#: A task without a deadline is odd after this many milliseconds, and this many times its node's longest attempt.
+LONG_MS, LONGER = 600_000, 10
+#: Messages on a task queue from which on its workers seem too few.
+DEEP = 1000
+#: Node type -> (what it waits for, what moves it); other waiting nodes wait for a time.
+_WAITS = {
+    "human": ("decision", "A decision: POST /runs/{id}/nodes/{node}/decision."),
+    "event": ("event", "Its event: POST /runs/{id}/signals/{name}."),
+    "workflow": ("child", "The end of its child run."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that an explanation is made of. Times in milliseconds."""
+
+    run_id: str
+    #: The hashes meta tok dis done jn ed ready.
+    state: Mapping[str, Mapping[str, str]]
+    plan: Plan
+    now_ms: int
+    #: Task queue -> messages on it, None where it could not be asked.
+    depths: Mapping[str, int | None]
+    #: When the run was paused, where that is known.
+    paused_at: int | None
+    make_job_id: Callable[[Job], str]
+
+
+def explain(facts: Facts) -> dict[str, Json]:
+    """`GET /runs/{id}/explain`."""
+    meta = facts.state["meta"]
+    if meta["status"] in ENDED:
+        return {**_head(facts, _ended(meta)), "waiting": [], "waiting_total": 0, "problems": []}
+    tokens = sorted(facts.state["tok"].items(), key=lambda item: parse_began(item[1]).no)
+    entries = [_entry(facts, parse_token(name), parse_began(record)) for name, record in tokens]
+    entries += waiting_joins(facts.plan, facts.state)
+    problems = _problems(facts, entries)
+    shown = [{key: value for key, value in entry.items() if key != "problems"} for entry in entries[:MOST]]
+    text = _sentence(meta["status"], entries)
+    return {**_head(facts, text), "waiting": shown, "waiting_total": len(entries), "problems": problems}
+
+
+def _head(facts: Facts, text: str) -> dict[str, Json]:
+    meta = facts.state["meta"]
+    since = facts.paused_at if meta["status"] == "PAUSED" else int(meta.get("finished_at") or 0) or None
+    return {
+        "run_id": facts.run_id,
+        "status": meta["status"],
+        "since": None if since is None else timestamp(since),
+        "summary": text,
+    }
+
+
+def _ended(meta: Mapping[str, str]) -> str:
+    why = {
+        "COMPLETED": "COMPLETED: nothing was left to do.",
+        "FAILED": "FAILED: a failure was not handled; error says which.",
+        "CANCELLED": "CANCELLED: somebody cancelled it; the event run_cancelled says who.",
+        "TIMED_OUT": "TIMED_OUT: the run took longer than its timeout_ms.",
+    }
+    return f"The run is {why[meta['status']]} It changes no more unless it is redriven."
+
+
+def _sentence(status: str, entries: list[dict[str, Json]]) -> str:
+    counts = Counter(str(entry["waits_for"]) for entry in entries)
+    listed = ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
+    held = " It is paused: what becomes ready is held until it is resumed." if status == "PAUSED" else ""
+    return f"The run is {status} and waits for {listed or 'nothing'}.{held}"
+
+
+def _entry(facts: Facts, token: Token, began: Began) -> dict[str, Json]:
+    """One outstanding token."""
+    node = token.node.split(":", 1)[1] if token.node.startswith(("$arm:", "$retry:")) else token.node
+    own = node.startswith("$")
+    entry: dict[str, Json] = {
+        "node_id": None if own else node,
+        "iteration": token.iteration,
+        "loops": token.loops,
+        "attempt": token.attempt,
+        "job_id": facts.make_job_id(began.job(facts.run_id, token.text)),
+        "since": timestamp(began.at_ms),
+    }
+    if token.index is not None:
+        entry["index"] = token.index
+    return {**entry, **_wait(facts, node, token, began), "problems": _token_problems(facts, node, token, began)}
+
+
+def _wait(facts: Facts, node: str, token: Token, began: Began) -> dict[str, Json]:
+    """What the token waits for and what would move it."""
+    if facts.state["meta"]["status"] == "PAUSED" and token.text in facts.state["ready"]:
+        return {"waits_for": "resume", "moved_by": "Resuming the run: POST /runs/{id}/resume."}
+    if began.kind == "t":
+        return _task(facts, node, began)
+    if began.kind == "i":
+        return {"waits_for": "coordinator", "moved_by": "The coordinator's next step; the sweep sends it again."}
+    due = began.data.get("due")
+    at = {"due_at": timestamp(int(due))} if due else {}
+    if began.kind == "r" or token.node.startswith("$retry:"):
+        return {"waits_for": "retry", "moved_by": "The time of its next attempt.", **at}
+    known = facts.plan.nodes.get(node)
+    what, moved_by = _WAITS.get(known.type if known else "", ("timer", "The time it waits for."))
+    return {"waits_for": what, "moved_by": moved_by, **at}
+
+
+def _task(facts: Facts, node: str, began: Began) -> dict[str, Json]:
+    deadline = _deadline(facts, node, began)
+    queue = f"tasks-{facts.plan.nodes[node].type}" if node in facts.plan.nodes else None
+    return {
+        "waits_for": "task",
+        "queue": queue,
+        "queued": facts.depths.get(queue or ""),
+        "deadline": None if deadline is None else timestamp(deadline),
+        "moved_by": "The worker's signal, or the deadline if there is one.",
+    }
+
+
+def _deadline(facts: Facts, node: str, began: Began) -> int | None:
+    known = facts.plan.nodes.get(node)
+    return None if known is None or known.timeout_ms is None else began.at_ms + known.timeout_ms
+
+
+def _token_problems(facts: Facts, node: str, token: Token, began: Began) -> list[tuple[str, str]]:
+    """(code, message) of what looks wrong with one token."""
+    found = []
+    due = _deadline(facts, node, began) if began.kind == "t" else began.data.get("due")
+    if due is not None and facts.now_ms > int(due) + LATE_MS:
+        found.append(("overdue", f"It was due at {timestamp(int(due))}: are timers and the timeout detector running?"))
+    marked = facts.state["ready"].get(token.text, "")
+    running = facts.state["meta"]["status"] != "PAUSED"
+    if running and marked.startswith("r") and facts.now_ms > int(marked[1:]) + LATE_MS:
+        found.append(("unsent", "Nobody sent it for over a minute: is the sweep running?"))
+    if began.kind == "t" and due is None and facts.now_ms - began.at_ms > max(LONG_MS, LONGER * _usual(facts, node)):
+        found.append(("no_answer", "It has no timeout_ms and takes unusually long: its worker may have lost it."))
+    return found
+
+
+def _usual(facts: Facts, node: str) -> int:
+    """Milliseconds of the node's longest attempt that was settled."""
+    longest = 0
+    for name, record in facts.state["done"].items():
+        start = facts.state["dis"].get(name) if name.startswith(f"{node}@") else None
+        if start is not None:
+            longest = max(longest, int(record.split("|", 3)[2]) - int(start.split("|", 3)[2]))
+    return longest
+
+
+def _problems(facts: Facts, entries: list[dict[str, Json]]) -> list[dict[str, Json]]:
+    found = [
+        {"code": code, "node_id": entry["node_id"], "message": text}
+        for entry in entries
+        for code, text in entry["problems"]
+    ]
+    for queue, depth in facts.depths.items():
+        if depth is not None and depth >= DEEP:
+            text = f"{queue} holds {depth} messages: its workers are too few, or they fail."
+            found.append({"code": "queue_deep", "node_id": None, "message": text})
+    if facts.state["meta"]["status"] == "PAUSED":
+        text = "The run is paused; only what is at work goes on."
+        found.append({"code": "paused", "node_id": None, "message": text})
+    if not facts.state["tok"]:
+        text = "Nothing is outstanding, so nothing will ever move the run."
+        found.append({"code": "nothing_outstanding", "node_id": None, "message": text})
+    return found[:MOST]

@@ -1,0 +1,64 @@
+"""What a fork takes over of the run it comes from, as the first commit of a run of its own (HAZARDS 29).
+
+The fork's commits go on counting where the old run's history stopped, so that values read as of a commit mean the same
+in both. Tokens that were outstanding there are created anew under a new epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from chalicelib.domain.commit import Draft, Emit, Event
+from chalicelib.domain.ids import END, START, Token, parse_token
+from chalicelib.domain.ir import TASK_TYPES, TIMER_TYPES, Plan
+from chalicelib.domain.journal import Item
+from chalicelib.domain.records import parse_began
+
+Json = Any
+State = Mapping[str, Mapping[str, str]]
+#: Hashes that are taken over as they are.
+COPIED = ("dis", "done", "st", "val", "last", "jn", "ed", "vars")
+#: Meta fields that are taken over; the rest is the fork's own.
+COPIED_META = ("name", "workflow", "version", "input", "input_ref", "started_at", "error", "result")
+
+
+def snapshot_of(state: State) -> dict[str, dict[str, str]]:
+    """The part of a state that the fork begins with."""
+    return {name: dict(state[name]) for name in COPIED}
+
+
+def fork_draft(plan: Plan, state: State, origin: dict[str, Json]) -> Draft:
+    """The Draft of the fork's first commit: the tokens that were outstanding, anew. `origin`: where it comes from."""
+    epoch = int(state["meta"]["epoch"]) + 1
+    draft = Draft(events=[Event("run_created", data={"forked_from": origin})])
+    draft.meta = {name: state["meta"][name] for name in COPIED_META if name in state["meta"]}
+    draft.meta |= {"status": "RUNNING" if state["meta"].get("started_at") else "PENDING", "epoch": str(epoch)}
+    draft.emits = [_anew(plan, text, record, epoch) for text, record in state["tok"].items()]
+    return draft
+
+
+def _anew(plan: Plan, text: str, record: str, epoch: int) -> Emit:
+    """The same work under the new epoch, from its first attempt: backoffs are over, timers count from now."""
+    old, began = parse_token(text), parse_began(record)
+    if old.node in (START, END):
+        number = 0 if old.node == START else epoch
+        return Emit(Token(old.node, (), None, number, old.attempt), "i", began.data)
+    name = old.node.removeprefix("$arm:").removeprefix("$retry:")
+    if name.startswith("$") or old.attempt == 0:
+        return Emit(Token(name, old.scope, old.index, epoch, old.attempt), "i", began.data)
+    kind = plan.nodes[name].type
+    if kind in TIMER_TYPES:
+        return Emit(Token(f"$arm:{name}", old.scope, old.index, epoch), "i")
+    return Emit(Token(name, old.scope, old.index, epoch), "t" if kind in TASK_TYPES else "i")
+
+
+def first_dispatch(items: list[Item], node_id: str) -> int | None:
+    """A seq in the commit by which the node first began in its newest scope; None where it never did."""
+    begun: dict[str, int] = {}
+    for item in items:
+        for emit in item.opened():
+            token = parse_token(emit[0])
+            if token.node.removeprefix("$arm:") == node_id:
+                begun.setdefault(token.instance.removeprefix("$arm:"), item.seq)
+    return begun[list(begun)[-1]] if begun else None

@@ -1,0 +1,67 @@
+"""Gathers what an explanation of a run is made of: its state, its task queues' depths, when it was paused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from chalicelib.domain.errors import Unavailable
+from chalicelib.domain.explain import Facts, explain
+from chalicelib.domain.ids import job_id, parse_token
+from chalicelib.domain.ir import TASK_TYPES, Plan
+from chalicelib.domain.journal import parse_item
+from chalicelib.domain.state import ENDED
+from chalicelib.engine.ports import RunState
+from chalicelib.engine.run_reader import read
+from chalicelib.engine.services import Services
+from chalicelib.engine.views import run_error
+
+Json = Any
+#: What it reads of the run.
+HASHES = ("meta", "tok", "dis", "done", "jn", "ed", "ready")
+#: Newest events that are searched for the pause of a paused run.
+BACK = 1000
+
+
+def explain_run(services: Services, tenant: str, run_id: str) -> dict[str, Json]:
+    """`GET /runs/{id}/explain`. Raises NotFound, Unavailable."""
+    state, plan = read(services, tenant, run_id, HASHES)
+    facts = Facts(
+        run_id,
+        state,
+        plan,
+        services.clock.now_ms(),
+        _depths(services, plan, state),
+        _paused_at(services, run_id, state["meta"]),
+        lambda job: job_id(job, services.secret),
+    )
+    return {**explain(facts), "error": run_error(state["meta"].get("error"))}
+
+
+def _depths(services: Services, plan: Plan, state: RunState) -> dict[str, int | None]:
+    """How many messages are on the queues that outstanding tasks are on."""
+    if state["meta"]["status"] in ENDED:
+        return {}
+    nodes = [plan.nodes.get(parse_token(name).node) for name in state["tok"]]
+    types = sorted({node.type for node in nodes if node is not None and node.type in TASK_TYPES})
+    return {f"tasks-{type_}": _depth(services, f"tasks-{type_}") for type_ in types}
+
+
+def _depth(services: Services, queue: str) -> int | None:
+    try:
+        return services.queues.depth(queue)
+    except Unavailable:
+        return None
+
+
+def _paused_at(services: Services, run_id: str, meta: Mapping[str, str]) -> int | None:
+    """When a paused run was paused; None where that is too long ago to look for."""
+    if meta["status"] != "PAUSED":
+        return None
+    after = max(0, int(meta["seq"]) - BACK)
+    for item in reversed(services.journal.read(run_id, after)):
+        body = parse_item(item.text).body
+        if any(event["t"] == "run_paused" for event in json.loads(body.get("ev") or "[]")):
+            return int(body["at"])
+    return None
