@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from chalice.app import Chalice
 
-from chalicelib.api import artifacts, controls, events, fallback, redo, runs, service, starts, tasks, workflows
+from chalicelib.api import (
+    artifacts,
+    controls,
+    dead_letters,
+    diagnosis,
+    events,
+    fallback,
+    patches,
+    redo,
+    runs,
+    service,
+    starts,
+    tasks,
+    workflows,
+)
 from chalicelib.handlers import blueprints
 
 # The loggers are named graft.*: Chalice would silence them below ERROR.
@@ -13,10 +27,13 @@ app.register_blueprint(workflows.blueprint)
 app.register_blueprint(starts.blueprint)
 app.register_blueprint(runs.blueprint)
 app.register_blueprint(controls.blueprint)
+app.register_blueprint(patches.blueprint)
 app.register_blueprint(redo.blueprint)
 app.register_blueprint(events.blueprint)
 app.register_blueprint(artifacts.blueprint)
 app.register_blueprint(tasks.blueprint)
+app.register_blueprint(diagnosis.blueprint)
+app.register_blueprint(dead_letters.blueprint)
 app.register_blueprint(service.blueprint)
 app.register_blueprint(fallback.blueprint)
 for blueprint in blueprints:

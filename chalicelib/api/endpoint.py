@@ -73,7 +73,7 @@ def render(answer: Answer, *, head: bool = False) -> Response:
 def _answer(blueprint: Blueprint, route: Route, params: Mapping[str, str], view: View) -> Answer:
     try:
         call = _call(blueprint, route, params)
-        if route.method != "POST":
+        if route.method not in ("POST", "PATCH"):
             return view(call)
         return answer_once(call, call.scope, view)
     except GraftError as error:

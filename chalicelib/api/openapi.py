@@ -63,7 +63,7 @@ def _operation(route: Route) -> dict[str, Json]:
         operation["security"] = []
     elif route.scope != ANY:
         operation["description"] = f"Needs the scope `{route.scope}`."
-    if route.method == "POST":
+    if route.method in ("POST", "PATCH"):
         operation["requestBody"] = _body(route)
     return operation
 
@@ -76,13 +76,19 @@ def _parameters(route: Route) -> list[Json]:
     found += [
         {"name": name, "in": "query", "description": meaning, "schema": text} for name, meaning in route.query.items()
     ]
-    if route.method == "POST":
+    if route.method in ("POST", "PATCH"):
         meaning = "A repeat under the same key within a day is answered as the first time."
         found.append({"name": "Idempotency-Key", "in": "header", "description": meaning, "schema": text})
     return found
 
 
 def _body(route: Route) -> dict[str, Json]:
+    if route.json_patch:
+        items = {"type": "object", "required": ["op", "path"]}
+        return {
+            "required": True,
+            "content": {"application/json-patch+json": {"schema": {"type": "array", "items": items}}},
+        }
     schema: dict[str, Json] = {"type": "object"}
     schema["properties"] = {name: {"description": meaning} for name, meaning in route.body.items()}
     if route.required:
@@ -108,7 +114,7 @@ def _refusals(route: Route) -> list[int]:
         found |= {401}
     if route.scope not in (PUBLIC, TASK):
         found |= {403}
-    if route.method == "POST":
+    if route.method in ("POST", "PATCH"):
         found |= {400, 409, 413, 422}
     if route.query:
         found |= {422}

@@ -31,6 +31,8 @@ class Route:
     body: dict[str, str] = field(default_factory=dict)
     required: tuple[str, ...] = ()
     body_optional: bool = False
+    #: The body is a JSON Patch document: a list of operations.
+    json_patch: bool = False
 
     @property
     def full_path(self) -> str:
@@ -45,6 +47,11 @@ _START = {
     "timeout_ms": "The run's timeout in milliseconds.",
     "version": "A saved version's number.",
     "tag": "A saved version's tag.",
+}
+_REASON = {
+    "description": "Why.",
+    "base_revision": "The revision that the patch was made for; another one is refused.",
+    "dry_run": "Answer as if, and change nothing.",
 }
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -123,6 +130,58 @@ ROUTES: Final[tuple[Route, ...]] = (
         },
     ),
     Route("get_graph", "GET", "/runs/{run_id}/workflow", "runs:read", "Read the run's workflow document as it is now."),
+    Route(
+        "explain_run",
+        "GET",
+        "/runs/{run_id}/explain",
+        "runs:read",
+        "Say why a run is not moving: what each token and open join waits for, since when, and what moves it.",
+    ),
+    Route("verify_run", "GET", "/runs/{run_id}/verify", "runs:read", "Fold the journal and compare it with the state."),
+    Route(
+        "patch_run",
+        "POST",
+        "/runs/{run_id}/patch",
+        "runs:patch",
+        "Change the graph of a live run.",
+        body={**_REASON, "operations": "JSON Patch operations; node ids and edge names may stand for indexes."},
+        required=("operations",),
+    ),
+    Route(
+        "patch_run_document",
+        "PATCH",
+        "/runs/{run_id}",
+        "runs:patch",
+        "Change the graph of a live run by a JSON Patch document; If-Match takes the revision.",
+        query={"description": "Why."},
+        json_patch=True,
+    ),
+    Route(
+        "patch_run_operations",
+        "PATCH",
+        "/runs/{run_id}/patch",
+        "runs:patch",
+        "Change the graph of a live run by a JSON Patch document; If-Match takes the revision.",
+        query={"description": "Why."},
+        json_patch=True,
+    ),
+    Route(
+        "list_patches",
+        "GET",
+        "/runs/{run_id}/patches",
+        "runs:read",
+        "List a run's patches: what changed, by whom, why.",
+        query=_PAGE,
+    ),
+    Route(
+        "revert_patch",
+        "POST",
+        "/runs/{run_id}/patches/{n}/revert",
+        "runs:patch",
+        "Take a patch back by a new one.",
+        body=_REASON,
+        body_optional=True,
+    ),
     Route("cancel_run", "POST", "/runs/{run_id}/cancel", "runs:control", "End a run.", body_optional=True),
     Route("pause_run", "POST", "/runs/{run_id}/pause", "runs:control", "Hold what becomes ready.", body_optional=True),
     Route(
@@ -132,6 +191,21 @@ ROUTES: Final[tuple[Route, ...]] = (
         "runs:control",
         "Run again what failed, timed out or was cancelled.",
         body_optional=True,
+    ),
+    Route(
+        "fork_run_from",
+        "POST",
+        "/runs/{run_id}/fork",
+        "runs:start",
+        "Start a new run from a point of this one.",
+        202,
+        body={
+            "from_seq": "Take over what happened up to this event.",
+            "from_node": "Or: up to where this node first began, in its newest iteration.",
+            "input": "Another input.",
+            "operations": "A patch of the fork (RFC 6902), applied before anything of it begins.",
+            "description": "Why.",
+        },
     ),
     Route(
         "rerun_node",
@@ -187,7 +261,26 @@ ROUTES: Final[tuple[Route, ...]] = (
         body={"error": "{type, message, retryable}.", "metadata": "What the worker tells besides."},
         required=("error",),
     ),
-    Route("beat_task", "POST", "/tasks/{token}/heartbeat", TASK, "Say that the work is alive.", 202, body_optional=True),
+    Route(
+        "beat_task", "POST", "/tasks/{token}/heartbeat", TASK, "Say that the work is alive.", 202, body_optional=True
+    ),
+    Route(
+        "list_dead_letters",
+        "GET",
+        "/dead-letters",
+        "admin",
+        "List messages that could not be processed, newest first, with reason and origin.",
+        query=_PAGE,
+    ),
+    Route(
+        "redrive_dead_letters",
+        "POST",
+        "/dead-letters/redrive",
+        "admin",
+        "Put dead letters back into their queues.",
+        body={"ids": "Only these letters, at most 100; without it all of them."},
+        body_optional=True,
+    ),
     Route("get_schema", "GET", "/schema", ANY, "The JSON Schema of the workflow document."),
     Route("get_health", "GET", "/health", PUBLIC, "Whether the deployment answers."),
     Route("get_openapi", "GET", "/openapi.json", PUBLIC, "This description."),

@@ -49,8 +49,7 @@ class Audit:
                     self._find("state_differs", f"{name}/{key}", **found)
 
     def _chain(self, item: Item) -> None:
-        last = self._last
-        no, seq, before = (1, 1, (0, "")) if last is None else (last.no + 1, last.seq + last.events, (last.seq, last.id))
+        no, seq, before = self._expected(item)
         if item.no != no:
             self._find("commit_missing", str(no), journal=item.no)
         if item.seq != seq:
@@ -59,6 +58,13 @@ class Audit:
             self._find("chain_broken", str(item.no), journal=[item.prev_seq, item.prev_id], expected=list(before))
         if self.state["meta"].get("status") in ENDED and item.body.get("meta", {}).get("status") != "RUNNING":
             self._find("after_the_end", str(item.no))
+
+    def _expected(self, item: Item) -> tuple[int, int, tuple[int, str]]:
+        """(commit number, seq, (seq, id) of the item before). A fork counts commits on from the run it came from."""
+        last = self._last
+        if last is None:
+            return item.no if "snapshot" in item.body else 1, 1, (0, "")
+        return last.no + 1, last.seq + last.events, (last.seq, last.id)
 
     def _settlements(self, item: Item) -> None:
         closed = [item.body["settle"][0]] if "settle" in item.body else []

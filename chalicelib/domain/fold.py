@@ -39,7 +39,7 @@ def apply(state: State, item: Item) -> None:
     _patch(state, item, stamp)
     for emit in item.opened():
         _open(state, emit, stamp, body)
-    for token in item.cancelled:
+    for token in (*item.cancelled, *item.lost):
         _close(state, token, f"{stamp}CANCELLED|")
     for index, arrival in enumerate(body.get("arr", [])):
         _arrive(state, item, index, arrival)
@@ -61,11 +61,9 @@ def _patch(state: State, item: Item, stamp: str) -> None:
     for name, field, value in body.get("put", []):
         state[name][field] = value
     for token, instance in body.get("skips", []):
-        state["done"][token] = f"{stamp}SKIPPED|"
+        if token not in state["tok"]:
+            state["done"][token] = f"{stamp}SKIPPED|"
         state["st"][instance] = token
-    for token in item.dropped:
-        state["done"][token] = f"{stamp}SKIPPED|"
-        state["st"][token.rsplit("#", 1)[0]] = token
 
 
 def _drop_end(state: State, item: Item) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,10 @@ Json = Any
 def compose(head: str, body: str) -> str:
     """The item's text. Byte for byte the same whoever writes it (HAZARDS 2)."""
     return f'{{{head},"c":{body}}}'
+
+
+#: What stands before the node's name in the token of its timer.
+_NAME = re.compile(r"^\$(retry|arm):")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +37,13 @@ class Item:
     #: Indexes (from 0) into body["arr"] of joins that fired, and of those that can only be skipped.
     fired: tuple[int, ...]
     skipped: tuple[int, ...]
-    #: Token texts cancelled; skips of losers that never started; the `$end` token made, or "".
+    #: Token texts cancelled; the `$end` token made, or "".
     cancelled: tuple[str, ...]
-    dropped: tuple[str, ...]
     end: str
-    #: Indexes (from 0) into body["emits"] of losers skipped before, which were not created.
+    #: Losers cancelled; skips of losers that never started; indexes (from 0) into body["emits"] of losers skipped
+    #: before, which were not created.
+    lost: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
     held: tuple[int, ...] = ()
 
     def opened(self) -> Iterator[list[Json]]:
@@ -46,6 +53,11 @@ class Item:
         verdicts = [(i, True) for i in self.fired] + [(i, False) for i in self.skipped]
         for i, fires in sorted(verdicts):
             yield arrivals[i][5] if fires else arrivals[i][6]
+        for token in self.lost:
+            text = f"$beaten:{_NAME.sub('', token)}"
+            yield [text, text.rsplit("#", 1)[0], "i", "", 0]
+        for token in self.dropped:
+            yield [token, token.rsplit("#", 1)[0], "i", '{"skip":1}', 0]
         if self.end:
             yield [self.end, "$end@", "i", "", 0]
 
@@ -58,10 +70,10 @@ def parse_item(text: str) -> Item:
     skipped = tuple(i - 1 for i in out.get("s") or ())
     held = tuple(i - 1 for i in out.get("h") or ())
     prev_seq, prev_id = raw["prev"]
-    cancelled, dropped = tuple(out.get("c") or ()), tuple(out.get("k") or ())
+    cancelled, lost, dropped = (tuple(out.get(name) or ()) for name in "clk")
     return Item(
-        raw["no"], raw["id"], raw["seq"], raw["n"], prev_seq, prev_id, raw["c"], fired, skipped, cancelled, dropped,
-        out.get("e", ""), held,
+        raw["no"], raw["id"], raw["seq"], raw["n"], prev_seq, prev_id, raw["c"], fired, skipped, cancelled,
+        out.get("e", ""), lost, dropped, held,
     )  # fmt: skip
 
 
@@ -78,7 +90,6 @@ def expand(text: str, run_id: str, make_job_id: Callable[[Job], str]) -> list[di
     events = [_decided(raw, body) for raw in json.loads(body.get("ev") or "[]")]
     events += [_opened(emit, item, run_id, make_job_id) for emit in item.opened() if emit[4]]
     events += [_event("node_cancelled", parse_token(t)) for t in item.cancelled if not t.startswith("$")]
-    events += [_event("node_skipped", parse_token(token)) for token in item.dropped]
     if not events:  # a commit always says something: what it was to start had been cancelled
         events = [_event("signal_ignored", None, {"reason": "What was to start here was cancelled before."})]
     common = {"at": timestamp(body["at"]), "actor": body["actor"]}

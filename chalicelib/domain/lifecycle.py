@@ -59,6 +59,19 @@ def skip_draft(plan: Plan, token: Token, moment: Moment) -> Draft:
     return draft
 
 
+def beaten_draft(plan: Plan, token: Token, moment: Moment) -> Draft:
+    """Settle `$beaten:<node>`, made where a join cancelled this loser: its outgoing edges are not taken."""
+    loser = replace(token, node=token.node.removeprefix("$beaten:"))
+    node = plan.nodes[loser.node]
+    draft = Draft(settle=token, events=[Event("node_cancelled", loser)])
+    draft.values.append((loser, {"s": "CANCELLED", "i": loser.iteration, "a": loser.attempt}))
+    router = Router(plan, draft, moment.epoch)
+    router.resolve_part(dict.fromkeys(node.out_edges, 0), loser.scope, node.id if node.loop else None)
+    if node.loop:
+        router.end_loop(node.id, loser.scope)
+    return draft
+
+
 def arm_draft(token: Token, due_ms: int) -> Draft:
     """Settle `$arm:<node>`: the node now waits until `due_ms`."""
     node = replace(token, node=token.node.removeprefix("$arm:"))

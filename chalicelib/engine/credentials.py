@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +11,7 @@ from typing import Any, Final
 
 import jwt
 
+from chalicelib.domain.commit import compact
 from chalicelib.domain.errors import InvalidInput, Problem, Unauthorized
 from chalicelib.domain.schema import NAME_PATTERN
 
@@ -106,13 +109,27 @@ def verify_token(secret: bytes, token: str, now_ms: int) -> Claims:
 def issue_callback_token(secret: bytes, job_id: str, run_id: str, node_id: str, attempt: int, exp_ms: int) -> str:
     """The token of SPEC 7's callback, the same for the same arguments; valid until `exp_ms`, rounded up to a second."""
     claims = {"aud": TASK_AUDIENCE, "job": job_id, "run": run_id, "node": node_id, "attempt": attempt}
-    return jwt.encode({**claims, "exp": -(-exp_ms // 1000)}, secret, algorithm=_ALGORITHM)
+    return _signed({**claims, "exp": -(-exp_ms // 1000)}, secret)
 
 
 def verify_callback_token(secret: bytes, token: str, now_ms: int) -> TaskClaims:
     """The claims of a callback token. Raises Unauthorized."""
     claims = _verify(secret, token, TASK_AUDIENCE, now_ms)
     return TaskClaims(claims["job"], claims["run"], claims["node"], claims["attempt"])
+
+
+def _signed(claims: Mapping[str, Json], secret: bytes) -> str:
+    """A JSON Web Token under HS256. Every task carries one, and PyJWT looks at the key anew for each."""
+    text = f"{_HEADER}.{_base64(compact(claims).encode())}"
+    return f"{text}.{_base64(hmac.digest(secret, text.encode(), 'sha256'))}"
+
+
+def _base64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+#: What the tokens' first part says: algorithm and type.
+_HEADER: Final = _base64(compact({"alg": _ALGORITHM, "typ": "JWT"}).encode())
 
 
 def _verify(secret: bytes, token: str, audience: str, now_ms: int) -> Mapping[str, Json]:

@@ -16,6 +16,7 @@ from chalicelib.domain.ids import END, START, Token
 from chalicelib.domain.ir import Node, Plan
 from chalicelib.domain.lifecycle import (
     arm_draft,
+    beaten_draft,
     end_draft,
     fan_draft,
     finish_node_draft,
@@ -51,7 +52,7 @@ def needs_of(work: Work, plan: Plan) -> Needs:
         needs.token = Token(node.id, token.scope)
         needs.add_template(node.config)
         return needs
-    if work.outcome.error is not None:
+    if work.outcome.error is not None or _at_limit(node, token):
         needs.joins = joins_ahead(plan, node.id)
     needs.names |= set(node.decide_names)
     needs.nodes |= set(node.decide_nodes)
@@ -60,6 +61,11 @@ def needs_of(work: Work, plan: Plan) -> Needs:
     elif node.type in CONFIGURED and node.type != "wait":
         needs.add_template(node.config)
     return needs
+
+
+def _at_limit(node: Node, token: Token) -> bool:
+    """Whether completing this loop node may fail it with LoopLimit."""
+    return node.loop is not None and not node.loop.has_timeout and token.iteration >= node.loop.max_iterations
 
 
 def _end_needs(plan: Plan, token: Token) -> Needs:
@@ -115,6 +121,8 @@ def _decide_internal(s: Situation) -> Draft:
         return _end(s)
     if kind == "$fan":
         return fan_draft(plan, token, s.work.data or {}, s.moment())
+    if kind == "$beaten":
+        return beaten_draft(plan, token, s.moment())
     if kind == "$retry":
         return retry_draft(plan, token)
     return _arm(s)

@@ -12,8 +12,8 @@ from chalicelib.domain.commit import compact
 from chalicelib.domain.errors import Unavailable
 from chalicelib.domain.ids import Job, Token, job_id, parse_token
 from chalicelib.domain.journal import Item
-from chalicelib.engine.flush import Written, write_items
-from chalicelib.engine.ports import CommitAnswer, Outgoing
+from chalicelib.engine.flush import Written, journal_item, write_items
+from chalicelib.engine.ports import CommitAnswer, JournalItem, Outgoing
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import Work, continue_text, wake_text
 
@@ -57,7 +57,7 @@ class Opened:
 class RunWrites:
     """Journal items of one run that this step committed or found unwritten."""
 
-    texts: dict[int, str] = field(default_factory=dict)
+    items: dict[int, JournalItem] = field(default_factory=dict)
     #: A commit of another step that must be in the journal too.
     need: Written | None = None
     lease: bool = False
@@ -88,7 +88,7 @@ class Effects:
     def committed(self, opened: Opened, text: str, answer: CommitAnswer) -> None:
         """A commit stands: its item is to be journaled."""
         writes = self.runs.setdefault(opened.job.run_id, RunWrites(mark=answer.mark, lease=answer.lease))
-        writes.texts[opened.item.no] = text
+        writes.items[opened.item.no] = journal_item(opened.job.run_id, text, opened.item)
         writes.origins.add(opened.origin)
         created = sum(1 for _ in opened.item.opened())
         writes.settle_mark = writes.settle_mark or answer.out > created or answer.out == 0
@@ -153,7 +153,7 @@ class Effects:
             failed |= self.runs[run_id].origins
         for run_id, last in written.items():
             # Other steps' items were written too: they wait for the mark.
-            self.runs[run_id].settle_mark |= last.no not in self.runs[run_id].texts
+            self.runs[run_id].settle_mark |= last.no not in self.runs[run_id].items
         self.outgoing = [entry for entry in self.outgoing if entry[2] not in lost]
         self.continues = [work for work in self.continues if work.job.run_id not in lost]
         return written

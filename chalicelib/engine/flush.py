@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chalicelib.domain.errors import Unavailable
-from chalicelib.domain.journal import compose, parse_item
+from chalicelib.domain.journal import Item, compose, parse_item
 from chalicelib.engine.ports import JournalItem, RunRecord
 from chalicelib.engine.run_records import run_records
 from chalicelib.engine.services import Services
@@ -27,17 +27,17 @@ class Written:
 
 
 class Pending(Protocol):
-    """Items of one run to write: this step's own, and all up to `need`."""
+    """Items of one run to write: this step's own by their numbers, and all up to `need`."""
 
-    texts: dict[int, str]
+    items: dict[int, JournalItem]
     need: Written | None
     lease: bool
     mark: int
 
 
-def journal_item(run_id: str, text: str) -> JournalItem:
-    """The item as the journal port takes it."""
-    item = parse_item(text)
+def journal_item(run_id: str, text: str, parsed: Item | None = None) -> JournalItem:
+    """The item as the journal port takes it; `parsed` where the caller has read the text already."""
+    item = parsed or parse_item(text)
     return JournalItem(run_id, item.no, item.id, item.seq, item.events, item.prev_seq, item.prev_id, text)
 
 
@@ -51,7 +51,7 @@ def write_items(services: Services, owner: str, runs: Mapping[str, Pending]) -> 
     batch: dict[str, list[JournalItem]] = {}
     for run_id, pending in runs.items():
         last = _last(pending)
-        chain = _own_chain(run_id, pending, last.no)
+        chain = _own_chain(pending, last.no)
         if chain is None:
             chain = _whole_tail(services, owner, run_id, last.no)
         if chain:
@@ -77,19 +77,19 @@ def ending_records(items: Sequence[JournalItem]) -> list[RunRecord]:
 
 def _last(pending: Pending) -> Written:
     """The last commit that has to be written."""
-    if not pending.texts:
+    if not pending.items:
         assert pending.need is not None
         return pending.need
-    own = parse_item(pending.texts[max(pending.texts)])
+    own = pending.items[max(pending.items)]
     return pending.need if pending.need and pending.need.no > own.no else Written(own.no, own.id)
 
 
-def _own_chain(run_id: str, pending: Pending, last: int) -> list[JournalItem] | None:
+def _own_chain(pending: Pending, last: int) -> list[JournalItem] | None:
     """This step's items if they are all that is unwritten, and it holds the lease; else None."""
-    numbers = sorted(pending.texts)
+    numbers = sorted(pending.items)
     if not pending.lease or numbers != list(range(pending.mark + 1, last + 1)):
         return None
-    return [journal_item(run_id, pending.texts[no]) for no in numbers]
+    return [pending.items[no] for no in numbers]
 
 
 def _whole_tail(services: Services, owner: str, run_id: str, upto: int) -> list[JournalItem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.domain.commit import body as commit_body
@@ -12,9 +12,11 @@ from chalicelib.domain.errors import InvalidInput, NotFound, Problem
 from chalicelib.domain.fold import State, apply, creation_head, fold
 from chalicelib.domain.forking import first_dispatch, fork_draft, snapshot_of
 from chalicelib.domain.journal import Item, compose, parse_item
-from chalicelib.engine.controls import send_waiting
+from chalicelib.engine.controls import resume_run, send_waiting
 from chalicelib.engine.flush import journal_item
 from chalicelib.engine.history import load_items
+from chalicelib.engine.patch_planning import Change, plan_patch
+from chalicelib.engine.patches import PatchRequest, patch_run
 from chalicelib.engine.rearm import rearm
 from chalicelib.engine.run_list import announce_day
 from chalicelib.engine.run_records import run_records
@@ -37,6 +39,8 @@ class ForkRequest:
     from_node: str | None = None
     has_input: bool = False
     input: Json = None
+    #: A patch of the fork, applied before anything of it begins.
+    change: Change | None = None
 
 
 def fork_run(services: Services, request: ForkRequest, new_id: str) -> str:
@@ -51,13 +55,27 @@ def fork_run(services: Services, request: ForkRequest, new_id: str) -> str:
             apply(state, item)
     text = _creation(services, request, state)
     first = parse_item(text)
+    if request.change is not None:  # a patch that is refused leaves no run behind
+        plan_patch(services, new_id, _state(services, first), request.change, services.ids.new())
     announce_day(services.directory, request.tenant, first.body["at"])
     refused = services.journal.append([journal_item(new_id, text)], run_records(new_id, first.body["meta"]))
     if not refused:
-        services.store.install(new_id, fold(load_items(services, new_id)))
+        services.store.install(new_id, _state(services, first))
         rearm(services, new_id)
-    send_waiting(services, new_id, services.clock.now_ms())
+    if request.change is None:
+        send_waiting(services, new_id, services.clock.now_ms())
+        return new_id
+    patch_run(services, PatchRequest(request.tenant, request.actor, new_id, request.change, once="fork"))
+    resume_run(services, new_id, request.actor)
     return new_id
+
+
+def _state(services: Services, first: Item) -> State:
+    """What the fork begins as."""
+    snapshot = first.body["snapshot"]
+    if "ref" in snapshot:
+        snapshot = json.loads(services.artifacts.get(snapshot["ref"]))
+    return fold([replace(first, body={**first.body, "snapshot": snapshot})])
 
 
 def _point(request: ForkRequest, items: list[Item]) -> int:
@@ -95,6 +113,8 @@ def _creation(services: Services, request: ForkRequest, state: State) -> str:
     if request.has_input:
         draft.meta = {name: value for name, value in draft.meta.items() if name not in ("input", "input_ref")}
         draft.meta |= run_input(services, request.input)
+    if request.change is not None:
+        draft.meta["status"] = "PAUSED"
     draft.snapshot = _kept(services, state)
     text = commit_body(draft, commit_id=commit_id, at=now, gen=commit_id, graph=plan.hash, rev=0, actor=request.actor)
     events = json.loads(text)["n"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from chalicelib.domain.audit import Audit
@@ -46,19 +48,18 @@ def verify_run(services: Services, tenant: str, run_id: str) -> dict[str, Json]:
 def _items(services: Services, run_id: str, upto: int | None) -> Iterator[Item]:
     """The journal's items, up to a commit, each with as many events as it says."""
     for raw in read_items(services, run_id):
-        item = _checked(raw)
+        item = _checked(services, raw)
         if upto is not None and item.no > upto:
             return
         yield item
 
 
-def _checked(raw: JournalItem) -> Item:
-    """The item; one that holds fewer or more events than its number says shows as a gap in the next."""
+def _checked(services: Services, raw: JournalItem) -> Item:
+    """The item as it is folded: with what a fork took over, which may be kept apart, and with the number of events that
+    it really holds: another number than it says shows as a gap before the next item.
+    """
     item = parse_item(raw.text)
-    held = len(expand(raw.text, raw.run_id, lambda job: job.token))
-    return item if held == item.events else _with_events(item, held)
-
-
-def _with_events(item: Item, held: int) -> Item:
-    fields = {name: getattr(item, name) for name in Item.__slots__}
-    return Item(**{**fields, "events": held})
+    ref = item.body.get("snapshot", {}).get("ref")
+    if ref is not None:
+        item.body["snapshot"] = json.loads(services.artifacts.get(ref))
+    return replace(item, events=len(expand(raw.text, raw.run_id, lambda job: job.token)))

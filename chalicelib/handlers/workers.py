@@ -14,6 +14,7 @@ from chalicelib.domain.errors import BadSignal, Unavailable
 from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.work import work
 from chalicelib.handlers.batches import answer, bodies
+from chalicelib.handlers.signal_sender import SignalSender
 from chalicelib.wiring import queues, work_ports, workers
 
 Json = Any
@@ -35,19 +36,23 @@ def http_worker(event: SQSEvent) -> Any:  # noqa: ANN401 - the shape is Lambda's
 
 def _batch(event: Json, queue: str) -> Json:
     """Each signal is sent as soon as it is there: a slow task does not hold back its neighbours' results."""
-    failed = [i for i, text in enumerate(bodies(event)) if not _one(text, queue)]
-    return answer(event, failed, queue)
+    sender = SignalSender(queues().send)
+    try:
+        failed = {i for i, text in enumerate(bodies(event)) if not _one(i, text, queue, sender)}
+    finally:
+        unsent = sender.close()
+    return answer(event, sorted(failed | unsent), queue)
 
 
-def _one(text: str, queue: str) -> bool:
+def _one(position: int, text: str, queue: str, sender: SignalSender) -> bool:
     """Do one task. False where its message must come again."""
     try:
         outgoing = _signal(text, queue)
-        if outgoing is not None:
-            queues().send([outgoing])
     except Unavailable:
-        log.warning("a task could not be done or reported; it is delivered again")
+        log.warning("a task could not be done; it is delivered again")
         return False
+    if outgoing is not None:
+        sender.put(position, outgoing)
     return True
 
 

@@ -1,12 +1,14 @@
-"""Runs ministack, in its own virtual environment, with long polls that wake on the send instead of every 100 ms.
+"""Runs ministack, in its own virtual environment, with the two things quickened that a busy stack waits for.
 
-It is started by path with that environment's Python, so it imports nothing of Graft. Only SQS's table of actions is
-wrapped; a ministack without that table is run as it is, only slower.
+Long polls wake on the send instead of every 100 ms, and a query by a range of keys does not parse its condition anew for
+every item. It is started by path with that environment's Python, so it imports nothing of Graft. Only SQS's table of
+actions and DynamoDB's evaluation of conditions are wrapped; a ministack without them is run as it is, only slower.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
@@ -17,6 +19,8 @@ from typing import Any
 Answer = Any
 Action = Callable[[dict[str, Any], str], Answer]
 
+#: The condition of every range query of Graft.
+_RANGE = re.compile(r"pk = (:\w+) AND sk BETWEEN (:\w+) AND (:\w+)")
 #: Seconds between looks at a queue that nobody sends to: delayed messages and ended visibility give no sign.
 LOOK_EVERY_S = 0.1
 
@@ -89,9 +93,34 @@ def install(sqs: ModuleType) -> bool:
     return True
 
 
+def quick_ranges(evaluate: Callable[..., Any]) -> Callable[..., Any]:
+    """Evaluation of a condition on one item, at once where the condition is a range of text keys."""
+
+    def evaluated(expression: str, item: dict[str, Any], values: dict[str, Any], *rest: Any, **more: Any) -> Any:
+        names = _RANGE.fullmatch(expression or "")
+        if names:
+            wanted, low, high = (values.get(name, {}).get("S") for name in names.groups())
+            pk, sk = item["pk"].get("S"), item["sk"].get("S")
+            if None not in (wanted, low, high, pk, sk) and low <= high:
+                return bool(pk == wanted and low <= sk <= high)
+        return evaluate(expression, item, values, *rest, **more)
+
+    return evaluated
+
+
+def install_ranges(dynamodb: ModuleType) -> bool:
+    """Wrap the evaluation of ministack's `dynamodb` module; False when it has none of that name."""
+    evaluate = getattr(dynamodb, "_evaluate_condition", None)
+    if evaluate is None:
+        return False
+    dynamodb._evaluate_condition = quick_ranges(evaluate)  # type: ignore[attr-defined]
+    return True
+
+
 def main() -> None:
     """Serve until stopped; where and how comes from ministack's own environment variables."""
     install(import_module("ministack.services.sqs"))
+    install_ranges(import_module("ministack.services.dynamodb"))
     import_module("ministack.app").main()
 
 

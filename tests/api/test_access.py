@@ -22,6 +22,10 @@ BODIES = {
     "start_saved_run": {"input": {"n": 1}},
     "start_run": {"workflow": ONE, "input": {"n": 1}},
     "announce_artifact": {"sha256": "0" * 64, "size": 3},
+    "fork_run_from": {"from_seq": 1},
+    "patch_run": {"operations": []},
+    "patch_run_document": [],
+    "patch_run_operations": [],
 }
 #: Routes that name nothing: another tenant gets its own, empty or new.
 OWN = {
@@ -31,6 +35,8 @@ OWN = {
     "announce_artifact",
     "list_workflows",
     "list_runs",
+    "list_dead_letters",
+    "redrive_dead_letters",
     "get_schema",
 }
 
@@ -46,7 +52,9 @@ def filled(api: Api, route: Route) -> str:
     api.post("artifacts", {"sha256": sha256, "size": 3})
     api.post("workflows", {"name": "one", "workflow": ONE})
     run_id = api.post("runs", {"workflow": ONE, "input": {"n": 1}}).json["run_id"]
-    return route.full_path.format(name="one", run_id=run_id, node_id="a", sha256=sha256, token="none")
+    if route.id == "revert_patch":
+        api.post(f"runs/{run_id}/patch", {"operations": [{"op": "add", "path": "/metadata", "value": {}}]})
+    return route.full_path.format(name="one", run_id=run_id, node_id="a", sha256=sha256, token="none", n="1")
 
 
 #: Routes that a run which has just begun refuses: past the access check, they answer 409.

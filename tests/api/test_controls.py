@@ -36,3 +36,14 @@ def test_redrive_rerun_and_skip_refuse_where_they_do_not_apply(api: Api) -> None
     assert api.post(f"runs/{run_id}/nodes/{node}/rerun").status == 409
     api.post(f"runs/{run_id}/cancel")
     assert api.post(f"runs/{run_id}/redrive").json["status"] == "RUNNING"
+
+
+def test_a_run_is_forked_once_per_key(api: Api) -> None:
+    run_id = api.post("runs", {"workflow": ONE}).json["run_id"]
+    first = api.post(f"runs/{run_id}/fork", {"from_seq": 1, "input": {"n": 2}}, Idempotency_Key="k1")
+    again = api.post(f"runs/{run_id}/fork", {"from_seq": 1, "input": {"n": 2}}, Idempotency_Key="k1")
+    assert first.status == 202 and first.json["run_id"] == again.json["run_id"] != run_id
+    fork = api.get(f"runs/{first.json['run_id']}").json
+    assert (fork["input"], fork["status"]) == ({"n": 2}, "PENDING")
+    for body in ({}, {"from_seq": 1, "from_node": "a"}, {"from_seq": 0}, {"from_seq": 10_000}, {"from_node": "nope"}):
+        assert api.post(f"runs/{run_id}/fork", body).status == 422, body

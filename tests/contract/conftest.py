@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import requests
+from botocore.validate import ParamValidator
 from moto import mock_aws
 
 from chalicelib.adapters.aws_clients import AwsClients
@@ -75,6 +76,9 @@ def aws(shared_clients: AwsClients) -> Iterator[Aws]:
     made = Aws(shared_clients, Counter())
 
     def count(params: dict[str, Any], model: Any, **_: Any) -> None:
+        # Some clients send unchecked what they are given: what they are given is checked here.
+        report = ParamValidator().validate(params, model.input_shape)
+        assert not report.has_errors(), f"{model.name}: {report.generate_report()}"
         made.calls[model.name] += 1
         made.requests.append((model.name, params))
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from chalicelib.domain.errors import InvalidInput
+from chalicelib.domain.errors import InvalidDocument, InvalidInput
 from chalicelib.engine.forks import ForkRequest, fork_run
 from tests.engine.harness import Harness
 from tests.engine.test_redo import DIAMOND, Flaky
@@ -76,4 +76,22 @@ def test_a_large_snapshot_is_kept_apart(harness: Harness) -> None:
     settle_all(harness)
     harness.drain()
     assert harness.meta("fork-1")["status"] == "COMPLETED"
+    harness.assert_fold_equals_store("fork-1")
+
+
+def test_a_fork_can_be_patched_before_it_begins(harness: Harness) -> None:
+    from chalicelib.engine.patch_planning import Change
+
+    run_id = harness.run(DIAMOND)["run_id"]
+    more = [
+        {"op": "add", "path": "/nodes/-", "value": function("more", {"v": "${ctx.j.status}"})},
+        {"op": "add", "path": "/edges/-", "value": {"from": "j", "to": "more"}},
+    ]
+    fork(harness, run_id, from_node="j", change=Change(lambda plan: more, "one more"))
+    harness.drain()
+    assert harness.output("fork-1") == {"more": {"v": "COMPLETED"}}
+    bad = [{"op": "remove", "path": "/nodes/a"}]
+    with pytest.raises(InvalidDocument):
+        fork(harness, run_id, "fork-2", from_node="j", change=Change(lambda plan: bad, ""))
+    assert harness.store.snapshot("fork-2") is None and not harness.journal.read("fork-2")
     harness.assert_fold_equals_store("fork-1")

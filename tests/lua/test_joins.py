@@ -38,7 +38,10 @@ def expected(need: int, total: int, hows: tuple[int, ...]) -> tuple[int, str] | 
 
 
 CASES = [
-    (need, total, hows) for total in range(1, 5) for need in range(total + 2) for hows in product((0, 1, 2), repeat=total)
+    (need, total, hows)
+    for total in range(1, 5)
+    for need in range(total + 2)
+    for hows in product((0, 1, 2), repeat=total)
 ]
 
 
@@ -135,7 +138,9 @@ def test_losers_are_cancelled_within_the_joins_scope_alone(board: Board) -> None
     tokens = [Token("x", scope) for scope in scopes]
     starts = emits("keep") + [emit for token in tokens for emit in [type(emits("x")[0])(token, "t")]]
     board.commit(said(Draft(emits=starts)))
-    firing = arrival("j", "e", TAKEN, 1, 2, token=Token("j", (("l", 1),)), losers=losing("x", around="l=1", first="l=1"))
+    firing = arrival(
+        "j", "e", TAKEN, 1, 2, token=Token("j", (("l", 1),)), losers=losing("x", around="l=1", first="l=1")
+    )
     board.commit(said(Draft(arrivals=[firing])))
     assert sorted(board.item.cancelled) == ["x@l=1#0.1", "x@l=1/m=2#0.1"]
     board.assert_twin()

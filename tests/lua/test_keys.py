@@ -52,10 +52,15 @@ def test_the_server_itself_finds_the_declared_keys_enough(script: str, client: r
             port=client.connection_pool.connection_kwargs["port"], username="narrow", password="", decode_responses=True
         )
         arguments = {
-            "commit": {"body": board.call(board_draft()).body, "control": '{"owner":"o","now":1,"acks":[],"created":0}'},
+            "commit": {
+                "body": board.call(board_draft()).body,
+                "control": '{"owner":"o","now":1,"acks":[],"created":0}',
+            },
             "acknowledge": {"ack": '[2,"c2"]', "sent": "[]"},
             "install": {"state": '{"meta":["no","9"]}', "replaces": "2|c2"},
-            "read": {"call": '{"as_of":9,"nodes":[],"vars":["v"],"edges":["e"],"meta":[],"tokens":["t"],"joins":["j"]}'},
+            "read": {
+                "call": '{"as_of":9,"nodes":[],"vars":["v"],"edges":["e"],"meta":[],"tokens":["t"],"joins":["j"]}'
+            },
             "unwritten": {"owner": "o", "now": 1},
         }
         loaded = load(script)

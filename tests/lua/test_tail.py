@@ -104,7 +104,10 @@ TABLE = {
         [("me", 0), ("you", LEASE_MS - 1), ("you", LEASE_MS), ("me", LEASE_MS + 1)],
         [True, False, True, False],
     ),
-    "each commit of its owner renews it": ([("me", 0), ("me", 1500), ("you", 2500), ("you", 3500)], [True, True, False, True]),
+    "each commit of its owner renews it": (
+        [("me", 0), ("me", 1500), ("you", 2500), ("you", 3500)],
+        [True, True, False, True],
+    ),
     "waiting does not take it from its owner": ([("me", 0), ("you", 1999), ("me", 2500)], [True, False, True]),
 }
 

@@ -117,7 +117,9 @@ def test_ten_thousand_values_are_read_at_once(board: Board) -> None:
     begin(board, *[f"n{i}" for i in range(9000)])
     tokens = tuple(f"n{i}@#0.1" for i in range(9000))
     nodes = tuple((f"n{i}", (f"n{i}@",)) for i in range(9000))
-    answer = board.store.read([ReadCall("r1", 9, nodes=nodes, tokens=tokens, edges=tokens, joins=tokens, vars=tokens)])[0]
+    answer = board.store.read([ReadCall("r1", 9, nodes=nodes, tokens=tokens, edges=tokens, joins=tokens, vars=tokens)])[
+        0
+    ]
     assert all(answer.tokens.values())
     assert set(answer.nodes.values()) | set(answer.vars.values()) == {None}
 

@@ -45,6 +45,9 @@ def check(client: redis.Redis, seed: int) -> World:
     return world
 
 
+#: The reference's note of a failure that no longer mattered. The engine judges that by what it has read when it decides;
+#: where a join fires between that and the commit, both ends are right.
+HARMLESS = "failure without consequence"
 REPLAY = ".venv/bin/pytest tests/simulation/test_simulation.py -k replay"
 
 
@@ -64,6 +67,8 @@ def _judge(world: World, run: SimulatedRun, *, confluent: bool) -> None:
         return
     order = None if confluent else JournalOrder(run.run_id, world.audit.chains[run.run_id].items)
     wanted = reference.run(run.document, run.input, run.behave, order)
+    if not confluent and wanted.notes[HARMLESS]:
+        return
     tasks = [task for task in world.queues.tasks if task["run_id"] == run.run_id]
     lines = differences(found(state, tasks, run.document), wanted, run.document)
     require(not lines, f"run {run.run_id} ends otherwise than in the reference:\n" + "\n".join(lines))

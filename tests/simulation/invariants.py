@@ -82,13 +82,13 @@ class Audit:
         if "settle" in body:
             token, status, _ = body["settle"]
             self._close(chain, token, status, place)
-        for token in [text for text, _ in body.get("skips", []) if text not in chain.dropped] + list(item.dropped):
+        for token in [text for text, _ in body.get("skips", []) if text not in chain.dropped]:
             self._end(chain, token, place)
         chain.dropped |= set(item.dropped)
         for emit in item.opened():
             require(emit[0] not in chain.opened, f"{place} creates {emit[0]} a second time")
             chain.opened.add(emit[0])
-        for token in item.cancelled:
+        for token in (*item.cancelled, *item.lost):
             self._close(chain, token, "CANCELLED", place)
         chain.status = body.get("meta", {}).get("status", chain.status)
         outstanding = {token for token in chain.opened - chain.closed if not token.startswith("$end")}

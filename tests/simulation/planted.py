@@ -47,7 +47,7 @@ BUGS = (
         "local function cancel(token)\n  close(token, 'CANCELLED')\n  out = out + 1"),
     Bug("nothing ends the run", f"{LUA}/commit.lua", "if out == 0 and not c.final then", "if out < 0 then"),
     Bug("a skip is not passed on", "chalicelib/domain/routing.py",
-        "        for key in node.out_edges:\n            self._edge(self._plan.edges[key], 0, token.scope, ended)\n", ""),
+        "            self._edge(self._plan.edges[key], 0, token.scope, ended)\n", "            pass\n"),
     Bug("an inner loop goes on counting", "chalicelib/domain/routing.py",
         "return here + tuple((loop, 1) for loop in back.loops[depth:])",
         "return here + tuple((loop, token.iteration + 1) for loop in back.loops[depth:])"),

@@ -1,7 +1,7 @@
-"""One seeded world: several coordinators over one store, their clients and workers, and a scheduler that owns all chance.
+"""One seeded world: coordinators over one store, their clients and workers, and a scheduler that owns all chance.
 
-The scheduler chooses every event: which step goes on to its next I/O call, which dies there, what is delivered, when and
-how often, and how time passes. The same seed gives the same world to the last event.
+The scheduler chooses every event: which step goes on to its next I/O call, which dies there, what is delivered, when
+and how often, and how time passes. The same seed gives the same world to the last event.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ class World:
     def services(self) -> Services:
         """What one process has: the common ports, its own caches."""
         return Services(
-            stage="test", secret=SECRET, public_url="https://graft.test", limits=Limits(), clock=self.clock, ids=self.ids,
-            journal=self.journal, directory=self.directory, queues=self.queues, artifacts=self.artifacts,
+            stage="test", secret=SECRET, public_url="https://graft.test", limits=Limits(), clock=self.clock,
+            ids=self.ids, journal=self.journal, directory=self.directory, queues=self.queues, artifacts=self.artifacts,
             schedules=self.schedules, store=self.store, plans=PlanStore(self.artifacts, self.directory, self.store),
             callback_token=lambda job, run, node, attempt, expires: f"callback-{node}-{attempt}-{expires}",
             has_handler=lambda name: True, pause=pausing(self.clock, self.rng, self.strands.at),

@@ -39,7 +39,7 @@ for _, ack in ipairs(control.acks or {}) do trim_tail(m, ack) end
 local no, id, at = m.no + 1, c.id, c.at
 local stamp = no .. '|' .. id .. '|' .. at .. '|'
 local out, events = m.out, c.n
-local fired, skipped, cancelled, dropped, held = {}, {}, {}, {}, {}
+local fired, skipped, cancelled, lost, dropped, held = {}, {}, {}, {}, {}, {}
 local waiting = (m.status == 'PAUSED' or not settle) and 'r' or 's' -- r: no redelivered signal will ever send it
 local set = c.meta or {}
 local hints = '|' .. (set.graph or c.graph) .. '|' .. (set.gen or c.gen) .. '|' .. (set.rev or c.rev) .. '|'
@@ -76,7 +76,7 @@ for i, emit in ipairs(c.emits or {}) do
   if beaten(emit) then events, held[#held + 1] = events - emit[5], i else open(emit) end
 end
 for _, skip in ipairs(c.skips or {}) do
-  redis.call('HSET', done, skip[1], stamp .. 'SKIPPED|')
+  if redis.call('HEXISTS', tok, skip[1]) == 0 then redis.call('HSET', done, skip[1], stamp .. 'SKIPPED|') end
   redis.call('HSET', st, skip[2], skip[1])
 end
 --include joins
@@ -86,7 +86,7 @@ for i, arrival in ipairs(c.arr or {}) do
     fired[#fired + 1] = i
     open(arrival[6])
     events = events + arrival[6][5]
-    if arrival[8] then cancel_losers(arrival[8], string.match(arrival[6][1], '#(%d+)'), cancel, dropped, stamp) end
+    if arrival[8] then cancel_losers(arrival[8], string.match(arrival[6][1], '#(%d+)'), close, open, lost, dropped) end
   elseif verdict == 'skip' then
     skipped[#skipped + 1] = i
     open(arrival[7])
@@ -105,13 +105,13 @@ end
 for field, value in pairs(c.meta or {}) do redis.call('HSET', meta, field, value) end
 for field, value in pairs(c.once or {}) do redis.call('HSETNX', meta, field, value) end
 
-events = math.max(1, events + #dropped)
+events = math.max(1, events)
 local over = out == 0 and not c.final
 if over then
   m.last_end = '$end@#' .. no .. '.0'
   open({m.last_end, '$end@', 'i', ''})
 end
-local outcome = cjson.encode({f = fired, s = skipped, c = cancelled, k = dropped, h = held, e = over and m.last_end or ''})
+local outcome = cjson.encode({f = fired, s = skipped, c = cancelled, l = lost, k = dropped, h = held, e = over and m.last_end or ''})
 local seq = m.seq + 1
 local head = string.format('"no":%d,"id":"%s","seq":%d,"n":%d,"prev":[%d,"%s"],"out":%s',
   no, id, seq, events, m.lseq, m.cid, outcome)

@@ -1,0 +1,140 @@
+"""Routes that patch a run: patch, list patches, revert (SPEC 11)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from chalice.app import Blueprint
+
+from chalicelib.api.call import Call, check_count, refused
+from chalicelib.api.endpoint import operation
+from chalicelib.api.idempotency import key_of
+from chalicelib.api.problems import Answer
+from chalicelib.domain.errors import InvalidInput, NotFound, Problem
+from chalicelib.engine import patches
+from chalicelib.engine.patch_history import list_patches as page_of
+from chalicelib.engine.patch_planning import Change
+from chalicelib.engine.patches import PatchRequest
+from chalicelib.engine.run_reader import read_state
+
+Json = Any
+blueprint = Blueprint(__name__)
+#: Characters of a patch's reason.
+MAX_DESCRIPTION: Final = 4096
+#: Revisions above this are no revisions.
+MAX_REVISION: Final = 10**9
+_TAG: Final = re.compile(r'(?:W/)?"(\d{1,9})"|(\d{1,9})')
+
+
+@operation(blueprint)
+def patch_run(call: Call) -> Answer:
+    """Patch the run by operations with a reason."""
+    body = call.members("description", "base_revision", "dry_run", required=("operations",))
+    operations = body["operations"]
+    change = Change(lambda plan: operations, _description(body.get("description")), caps=_caps(call))
+    base = body.get("base_revision")
+    revisions = None if base is None else (_revision(base),)
+    return _patched(call, change, _both(revisions, _if_match(call)), _flag(body.get("dry_run")))
+
+
+@operation(blueprint)
+def patch_run_document(call: Call) -> Answer:
+    """Patch the run by a plain JSON Patch document."""
+    operations = call.json()
+    change = Change(lambda plan: operations, _description(call.query.get("description")), caps=_caps(call))
+    return _patched(call, change, _if_match(call), False)
+
+
+@operation(blueprint)
+def patch_run_operations(call: Call) -> Answer:
+    """As patch_run_document, on the path that POST has as well."""
+    return patch_run_document(call)
+
+
+@operation(blueprint)
+def list_patches(call: Call) -> Answer:
+    """A page of the run's patches, the first one first."""
+    run_id, cursor = call.params["run_id"], call.query.get("cursor") or "0"
+    limit = call.whole("limit", 50, 1, 200)
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 10):
+        raise refused("cursor", "Send the next_cursor of an earlier page.")
+    meta = read_state(call.services, call.tenant, run_id)["meta"]
+    records, more = page_of(call.services, run_id, meta, int(cursor), limit)
+    items = [record.view() for record in records]
+    return Answer({"items": items, "next_cursor": None if more is None else str(more)})
+
+
+@operation(blueprint)
+def revert_patch(call: Call) -> Answer:
+    """Take a patch back by a new one."""
+    body = call.members("description", "base_revision", "dry_run")
+    number = call.params["n"]
+    if not (number.isascii() and number.isdigit() and len(number) < 10):
+        raise NotFound(f"There is no patch {number[:40]}.")
+    base = body.get("base_revision")
+    revisions = _both(None if base is None else (_revision(base),), _if_match(call))
+    # The operations are worked out from the graph that the run has then.
+    change = Change(lambda plan: [], _description(body.get("description")), caps=_caps(call))
+    request = _request(call, change, revisions, _flag(body.get("dry_run")))
+    answer = patches.revert_patch(call.services, request, int(number))
+    return Answer(answer, headers=_etag(answer))
+
+
+def _patched(call: Call, change: Change, revisions: tuple[int, ...] | None, dry_run: bool) -> Answer:
+    answer = patches.patch_run(call.services, _request(call, change, revisions, dry_run))
+    return Answer(answer, headers=_etag(answer))
+
+
+def _request(call: Call, change: Change, revisions: tuple[int, ...] | None, dry_run: bool) -> PatchRequest:
+    run_id, key = call.params["run_id"], key_of(call)
+    read_state(call.services, call.tenant, run_id)
+    once = None if key is None else f"{call.route.method} {call.path} {key}"
+    return PatchRequest(call.tenant, call.actor, run_id, change, revisions, dry_run, once)
+
+
+def _etag(answer: dict[str, Json]) -> dict[str, str]:
+    return {"ETag": f'"{answer["revision"]}"'}
+
+
+def _caps(call: Call) -> Json:
+    return None if call.claims is None else call.claims.caps
+
+
+def _both(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """Revisions that suit both conditions."""
+    if one is None or other is None:
+        return one if other is None else other
+    return tuple(revision for revision in one if revision in other)
+
+
+def _if_match(call: Call) -> tuple[int, ...] | None:
+    """Revisions that the header names, quoted or bare; None where it is absent or `*`. Raises InvalidInput."""
+    text = call.headers.get("if-match", "").strip()
+    if text in ("", "*"):
+        return None
+    found = [_TAG.fullmatch(part.strip()) for part in text.split(",")]
+    if not all(found):
+        raise refused("If-Match", 'Send a revision, such as "3", or *.')
+    return tuple(int(match[1] or match[2]) for match in found if match)
+
+
+def _revision(value: Json) -> int:
+    if value == 0 and not isinstance(value, bool | float):
+        return 0
+    return check_count(value, "/base_revision", MAX_REVISION)
+
+
+def _flag(value: Json) -> bool:
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise InvalidInput("dry_run is not a flag.", (Problem("wrong_type", "/dry_run", "Send true or false."),))
+
+
+def _description(value: Json) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str) and len(value) <= MAX_DESCRIPTION:
+        return value
+    problem = Problem("bad_description", "/description", f"Send a text of at most {MAX_DESCRIPTION} characters.")
+    raise InvalidInput("description is not such a text.", (problem,))
