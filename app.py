@@ -17,6 +17,7 @@ from chalicelib.api import (
     service,
     starts,
     tasks,
+    versions,
     workflows,
 )
 from chalicelib.handlers import blueprints
@@ -24,6 +25,7 @@ from chalicelib.handlers import blueprints
 # The loggers are named graft.*: Chalice would silence them below ERROR.
 app = Chalice(app_name="graft", configure_logs=False)
 app.register_blueprint(workflows.blueprint)
+app.register_blueprint(versions.blueprint)
 app.register_blueprint(starts.blueprint)
 app.register_blueprint(runs.blueprint)
 app.register_blueprint(controls.blueprint)

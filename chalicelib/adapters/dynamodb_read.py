@@ -7,6 +7,8 @@ from typing import Protocol
 from chalicelib.adapters.dynamodb_items import FLAT_SEQS, SHARDS, WINDOW, shard_of
 from chalicelib.engine.ports import JournalItem
 
+#: How much wider each further look of one read is.
+GROWTH = 4
 _FIRST_SHARDED_WINDOW = (FLAT_SEQS + 1) // WINDOW
 
 
@@ -37,17 +39,18 @@ def _from(query: Query, seq: int, limit: int) -> list[JournalItem]:
     appending while the partitions are read one by one) is taken.
     """
     found: list[JournalItem] = []
-    width = WINDOW
+    start, width = seq, WINDOW
     while len(found) < limit:
         most = limit - len(found)
         if seq <= FLAT_SEQS:
             high = FLAT_SEQS
             page = query(0, seq, high, False, most)
         else:
-            # Grows, so that a look for news costs one query and a long read sixteen per window.
+            # A look for news costs one query; a long read soon asks every partition once for all that is left.
             high = (seq // WINDOW) * WINDOW + width - 1
             page = _merged(query, seq, high, most)
-            width = min(width * 2, max(WINDOW * SHARDS, most))
+            left = most * (seq - start) // len(found) if found else most
+            width = min(width * GROWTH, max(WINDOW * SHARDS, left))
         for item in page[:most]:
             if item.seq != seq:
                 return found

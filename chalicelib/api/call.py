@@ -19,6 +19,7 @@ from chalicelib.engine.services import Services
 Json = Any
 _NAME = re.compile(NAME_PATTERN)
 _UNREAD: Json = object()
+_TAG = re.compile(r'(?:W/)?"(\d{1,9})"|(\d{1,9})')
 
 
 @dataclass(slots=True)
@@ -94,6 +95,16 @@ class Call:
         if not _NAME.fullmatch(value) or value == "validate":
             raise NotFound(f"There is nothing called {value[:64]}.")
         return value
+
+    def if_match(self) -> tuple[int, ...] | None:
+        """Numbers that If-Match names, quoted or bare; None where it is absent or `*`. Raises InvalidInput."""
+        text = self.headers.get("if-match", "").strip()
+        if text in ("", "*"):
+            return None
+        found = [_TAG.fullmatch(part.strip()) for part in text.split(",")]
+        if not all(found):
+            raise refused("If-Match", 'Send the ETag of what you have read, such as "3", or *.')
+        return tuple(int(match[1] or match[2]) for match in found if match)
 
     def whole(self, name: str, default: int, low: int, high: int) -> int:
         """A whole number of the query. Raises InvalidInput."""

@@ -9,6 +9,8 @@ from chalicelib.api.problems import CONTENT_TYPE, KINDS
 from chalicelib.api.table import ANY, PREFIX, PUBLIC, ROUTES, TASK, Route
 
 Json = Any
+#: Methods that send a body.
+WITH_BODY: Final = ("POST", "PATCH", "PUT")
 _PARAMETER: Final = re.compile(r"{(\w+)}")
 _TITLES: Final = {kind.status: kind.title for kind in reversed(KINDS.values())} | {422: "The request breaks a rule"}
 _PROBLEM: Final = {
@@ -63,7 +65,7 @@ def _operation(route: Route) -> dict[str, Json]:
         operation["security"] = []
     elif route.scope != ANY:
         operation["description"] = f"Needs the scope `{route.scope}`."
-    if route.method in ("POST", "PATCH"):
+    if route.method in WITH_BODY:
         operation["requestBody"] = _body(route)
     return operation
 
@@ -79,6 +81,9 @@ def _parameters(route: Route) -> list[Json]:
     if route.method in ("POST", "PATCH"):
         meaning = "A repeat under the same key within a day is answered as the first time."
         found.append({"name": "Idempotency-Key", "in": "header", "description": meaning, "schema": text})
+    if route.json_patch:
+        meaning = "The ETag of what the patch is made for; another state of it is refused."
+        found.append({"name": "If-Match", "in": "header", "description": meaning, "schema": text})
     return found
 
 
@@ -114,7 +119,7 @@ def _refusals(route: Route) -> list[int]:
         found |= {401}
     if route.scope not in (PUBLIC, TASK):
         found |= {403}
-    if route.method in ("POST", "PATCH"):
+    if route.method in WITH_BODY:
         found |= {400, 409, 413, 422}
     if route.query:
         found |= {422}

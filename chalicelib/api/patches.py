@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from chalice.app import Blueprint
@@ -24,7 +23,6 @@ blueprint = Blueprint(__name__)
 MAX_DESCRIPTION: Final = 4096
 #: Revisions above this are no revisions.
 MAX_REVISION: Final = 10**9
-_TAG: Final = re.compile(r'(?:W/)?"(\d{1,9})"|(\d{1,9})')
 
 
 @operation(blueprint)
@@ -35,7 +33,7 @@ def patch_run(call: Call) -> Answer:
     change = Change(lambda plan: operations, _description(body.get("description")), caps=_caps(call))
     base = body.get("base_revision")
     revisions = None if base is None else (_revision(base),)
-    return _patched(call, change, _both(revisions, _if_match(call)), _flag(body.get("dry_run")))
+    return _patched(call, change, _both(revisions, call.if_match()), _flag(body.get("dry_run")))
 
 
 @operation(blueprint)
@@ -43,7 +41,7 @@ def patch_run_document(call: Call) -> Answer:
     """Patch the run by a plain JSON Patch document."""
     operations = call.json()
     change = Change(lambda plan: operations, _description(call.query.get("description")), caps=_caps(call))
-    return _patched(call, change, _if_match(call), False)
+    return _patched(call, change, call.if_match(), False)
 
 
 @operation(blueprint)
@@ -73,7 +71,7 @@ def revert_patch(call: Call) -> Answer:
     if not (number.isascii() and number.isdigit() and len(number) < 10):
         raise NotFound(f"There is no patch {number[:40]}.")
     base = body.get("base_revision")
-    revisions = _both(None if base is None else (_revision(base),), _if_match(call))
+    revisions = _both(None if base is None else (_revision(base),), call.if_match())
     # The operations are worked out from the graph that the run has then.
     change = Change(lambda plan: [], _description(body.get("description")), caps=_caps(call))
     request = _request(call, change, revisions, _flag(body.get("dry_run")))
@@ -106,17 +104,6 @@ def _both(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> tuple[i
     if one is None or other is None:
         return one if other is None else other
     return tuple(revision for revision in one if revision in other)
-
-
-def _if_match(call: Call) -> tuple[int, ...] | None:
-    """Revisions that the header names, quoted or bare; None where it is absent or `*`. Raises InvalidInput."""
-    text = call.headers.get("if-match", "").strip()
-    if text in ("", "*"):
-        return None
-    found = [_TAG.fullmatch(part.strip()) for part in text.split(",")]
-    if not all(found):
-        raise refused("If-Match", 'Send a revision, such as "3", or *.')
-    return tuple(int(match[1] or match[2]) for match in found if match)
 
 
 def _revision(value: Json) -> int:

@@ -2,45 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-Json = Any
-PREFIX: Final = "/api/v1"
-#: In place of a scope: no credential, any valid credential, the callback token in the path.
-PUBLIC: Final = "(public)"
-ANY: Final = "(any)"
-TASK: Final = "(task)"
+from chalicelib.api.catalog_table import CATALOG_ROUTES
+from chalicelib.api.route import ANY, PAGE, PREFIX, PUBLIC, TASK, Route
 
+__all__ = ["ANY", "BY_ID", "PREFIX", "PUBLIC", "ROUTES", "TASK", "Route"]
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One route. `id` is the name of its view, and its operationId."""
-
-    id: str
-    method: str
-    #: Below `/api/v1`; parameters in braces.
-    path: str
-    scope: str
-    summary: str
-    #: Status of success.
-    status: int = 200
-    #: Query parameters: name -> what it means.
-    query: dict[str, str] = field(default_factory=dict)
-    #: Body members: name -> what it means; the names that must be there.
-    body: dict[str, str] = field(default_factory=dict)
-    required: tuple[str, ...] = ()
-    body_optional: bool = False
-    #: The body is a JSON Patch document: a list of operations.
-    json_patch: bool = False
-
-    @property
-    def full_path(self) -> str:
-        """The path as served."""
-        return PREFIX + self.path
-
-
-_PAGE = {"limit": "Items on a page, 1 to 200 (default 50).", "cursor": "A next_cursor of an earlier page."}
 _START = {
     "input": "The run's input, any JSON (default {}).",
     "run_id": "An id of your choice; the same id with the same body is the same run.",
@@ -55,33 +23,7 @@ _REASON = {
 }
 
 ROUTES: Final[tuple[Route, ...]] = (
-    Route(
-        "validate_workflow",
-        "POST",
-        "/workflows/validate",
-        "workflows:write",
-        "Compile a workflow document and run nothing.",
-        body={"workflow": "The document; the document itself may be the body instead."},
-    ),
-    Route(
-        "save_workflow",
-        "POST",
-        "/workflows",
-        "workflows:write",
-        "Save a workflow as a new version; the same content is the same version.",
-        201,
-        body={"name": "The workflow's name.", "workflow": "The document.", "tag": "A tag to point at this version."},
-        required=("name", "workflow"),
-    ),
-    Route("list_workflows", "GET", "/workflows", "runs:read", "List workflows by name.", query=_PAGE),
-    Route(
-        "get_workflow",
-        "GET",
-        "/workflows/{name}",
-        "runs:read",
-        "Read a workflow's latest version, or the one of a number or tag.",
-        query={"version": "A version's number.", "tag": "A tag's name."},
-    ),
+    *CATALOG_ROUTES,
     Route(
         "start_saved_run",
         "POST",
@@ -112,7 +54,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             "workflow": "Only this workflow's.",
             "status": "Only these.",
             "since": "Created since (RFC 3339).",
-            **_PAGE,
+            **PAGE,
         },
     ),
     Route("get_run", "GET", "/runs/{run_id}", "runs:read", "Read a run."),
@@ -171,7 +113,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "/runs/{run_id}/patches",
         "runs:read",
         "List a run's patches: what changed, by whom, why.",
-        query=_PAGE,
+        query=PAGE,
     ),
     Route(
         "revert_patch",
@@ -270,7 +212,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "/dead-letters",
         "admin",
         "List messages that could not be processed, newest first, with reason and origin.",
-        query=_PAGE,
+        query=PAGE,
     ),
     Route(
         "redrive_dead_letters",

@@ -45,9 +45,7 @@ def _decide(plan: Plan, node: Node, token: Token, outcome: Outcome, moment: Mome
     raise_vetoes(plan, edges)
     router = Router(plan, draft, moment.epoch)
     if not handled and not moment.harmless:
-        draft.once["error"] = text = compact({**error, "node_id": node.id})
-        # A patch may still handle this failure: then the next of the others is the run's error.
-        draft.meta |= {f"failed:{token.instance}": text, "failed_last": token.instance}
+        _note_unhandled(draft, token, compact({**error, "node_id": node.id}))
         draft.cancel_all = plan.on_failure == "fail_fast"
     if draft.cancel_all:
         edges = {key: how for key, how in edges.items() if how}
@@ -56,6 +54,12 @@ def _decide(plan: Plan, node: Node, token: Token, outcome: Outcome, moment: Mome
     if ended and not draft.cancel_all:
         router.end_loop(ended, token.scope)
     return draft
+
+
+def _note_unhandled(draft: Draft, token: Token, error: str) -> None:
+    """The run's error, if it has none yet. A patch may still handle this failure: then another one takes its place."""
+    draft.once["error"] = error
+    draft.meta |= {f"failed:{token.instance}": error, "failed_last": token.instance}
 
 
 def raise_vetoes(plan: Plan, edges: dict[str, int]) -> None:

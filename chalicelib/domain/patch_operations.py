@@ -155,7 +155,7 @@ class _Patch:
         kept: list[Json] = []
         for edge in edges:
             if isinstance(edge, dict) and node in (edge.get("from"), edge.get("to")):
-                self.applied.edges[_edge_key(edge)] = number
+                self.applied.edges[edge_key(edge)] = number
             else:
                 kept.append(edge)
         self.applied.document["edges"] = kept
@@ -168,8 +168,9 @@ class _Patch:
         if isinstance(item, dict) and path[0] == "nodes" and isinstance(item.get("id"), str):
             self.applied.nodes[item["id"]] = number
         elif isinstance(item, dict) and path[0] == "edges":
-            self.applied.edges[_edge_key(item)] = number
+            self.applied.edges[edge_key(item)] = number
 
 
-def _edge_key(edge: dict[str, Json]) -> str:
+def edge_key(edge: dict[str, Json]) -> str:
+    """The key of an edge as a document writes it: `from:to:on`."""
     return f"{edge.get('from')}:{edge.get('to')}:{edge.get('on') or 'success'}"

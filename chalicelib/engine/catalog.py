@@ -40,19 +40,30 @@ class Catalog:
     directory: Directory
     tenant: str
 
-    def save(self, name: str, plan_hash: str, *, by: str, at: int) -> Version:
-        """The version of this content: the one it has already, or the next number. The plan is saved before."""
+    def save(self, name: str, plan_hash: str, *, by: str, at: int, after: int | None = None) -> Version:
+        """The version of this content: the one it has already, or the next number. The plan is saved before.
+
+        With `after` new content gets the number behind that one and no other. Raises Conflict where it is taken, with
+        the `version` that is the latest by now; Unavailable.
+        """
         for _ in range(_TRIES):
             head = self._head(name)
             known = self.directory.get(keys.content_key(self.tenant, name, plan_hash))
             if known is not None:
-                return self.version(name, known["version"])
+                version = self.version(name, known["version"])
+                if head is None or head["latest"] < version.version:
+                    self._complete(head, version)
+                return version
             number = 1 if head is None else head["latest"] + 1
+            if after is not None and number != after + 1:
+                text = f"The latest version of workflow {name} is {number - 1} by now. Read it again, and patch that."
+                raise Conflict(text, version=number - 1)
             record = {"version": number, "hash": plan_hash, "created_at": at, "created_by": by}
             taken = self.directory.put_new(keys.version_key(self.tenant, name, number), record)
-            self._complete(name, head, taken or record)
-            if taken is None or taken["hash"] == plan_hash:
-                return _version(name, taken or record)
+            version = _version(name, taken or record)
+            self._complete(head, version)
+            if version.hash == plan_hash:
+                return version
         raise Unavailable(f"Workflow {name} is being saved by others too often just now. Send the request again.")
 
     def tag(self, name: str, tag: str, version: int, *, by: str, at: int) -> None:
@@ -65,12 +76,13 @@ class Catalog:
                 return
             moves = 1 if there is None else there["moves"] + 1
             record = {"tag": tag, "version": version, "at": at, "by": by, "moves": moves}
-            # The history first: a move that is seen is in it.
-            self.directory.put(keys.tag_move_key(self.tenant, name, tag, moves), record)
             if there is None:
                 if self.directory.put_new(key, record) is None:
                     return
-            elif self.directory.replace(key, record, {"moves": there["moves"]}):
+                continue
+            # What the tag was goes into its history before it is written over; others who move it write the same.
+            self.directory.put(keys.tag_move_key(self.tenant, name, tag, there["moves"]), there)
+            if self.directory.replace(key, record, {"moves": there["moves"]}):
                 return
         raise Conflict(f"Tag {tag} of workflow {name} is being moved by others just now. Send the request again.")
 
@@ -82,10 +94,7 @@ class Catalog:
         if not _NAME.fullmatch(name):
             raise NotFound(f"There is no workflow {name[:64]}.")
         if tag is not None:
-            there = self.directory.get(keys.tag_key(self.tenant, name, tag)) if _NAME.fullmatch(tag) else None
-            if there is None:
-                raise NotFound(f"Workflow {name} has no tag {tag[:64]}.")
-            version = there["version"]
+            version = self.tagged(name, tag)["version"]
         if version is None:
             version = self._latest(name)
         return self.version(name, version)
@@ -93,11 +102,13 @@ class Catalog:
     def named(self, reference: str) -> Version:
         """The version of `name`, `name@3` or `name@tag`. Raises NotFound."""
         name, _, rest = reference.partition("@")
-        if not rest:
-            return self.find(name)
-        if rest.isascii() and rest.isdigit() and len(rest) <= 8:
-            return self.find(name, version=int(rest))
-        return self.find(name, tag=rest)
+        return self.chosen(name, rest) if rest else self.find(name)
+
+    def chosen(self, name: str, text: str) -> Version:
+        """The version that a number or a tag names. Raises NotFound."""
+        if text.isascii() and text.isdigit() and len(text) <= 8:
+            return self.find(name, version=int(text))
+        return self.find(name, tag=text)
 
     def version(self, name: str, number: int) -> Version:
         """One version by number. Raises NotFound."""
@@ -107,6 +118,32 @@ class Catalog:
                 raise NotFound(f"There is no workflow {name}.")
             raise NotFound(f"Workflow {name} has no version {number}.")
         return _version(name, record)
+
+    def versions(self, name: str, limit: int, before: int | None = None) -> list[Version]:
+        """Versions, the newest first, older than `before`. Raises NotFound."""
+        start = None if before is None else keys.version_key(self.tenant, name, before)[1]
+        partition = keys.workflow(self.tenant, name)
+        found = self.directory.query(partition, prefix="v#", start=start, descending=True, limit=limit)
+        if not found:
+            self._latest(name)
+        return [_version(name, record) for _, record in found]
+
+    def tagged(self, name: str, tag: str) -> Mapping[str, Json]:
+        """Where a tag points: `{tag, version, at, by, moves}`. Raises NotFound."""
+        there = self.directory.get(keys.tag_key(self.tenant, name, tag)) if _NAME.fullmatch(tag) else None
+        if there is None:
+            raise NotFound(f"Workflow {name} has no tag {tag[:64]}.")
+        return there
+
+    def moves(self, name: str, tag: str, limit: int, before: int | None = None) -> list[Mapping[str, Json]]:
+        """The moves of a tag as `tagged` gives them, the newest first, with numbers below `before`. Raises NotFound."""
+        now = self.tagged(name, tag)
+        top = now["moves"] if before is None else min(before, now["moves"])
+        partition, start = keys.tag_move_key(self.tenant, name, tag, top)
+        prefix = start.rpartition("#")[0] + "#"
+        earlier = self.directory.query(partition, prefix=prefix, start=start, descending=True, limit=limit)
+        newest = [now] if before is None or before > now["moves"] else []
+        return [*newest, *(record for _, record in earlier)][:limit]
 
     def page(self, limit: int, after: str | None) -> list[Mapping[str, Json]]:
         """Workflows by name, after the name `after`: `{name, latest, hash, updated_at, updated_by}` each.
@@ -132,15 +169,16 @@ class Catalog:
     def _head(self, name: str) -> Mapping[str, Json] | None:
         return self.directory.get((keys.workflows(self.tenant), name))
 
-    def _complete(self, name: str, head: Mapping[str, Json] | None, record: Mapping[str, Json]) -> None:
+    def _complete(self, head: Mapping[str, Json] | None, version: Version) -> None:
         """Make a version findable by content, then raise the head to it unless another did so."""
-        self.directory.put_new(keys.content_key(self.tenant, name, record["hash"]), {"version": record["version"]})
+        name = version.name
+        self.directory.put_new(keys.content_key(self.tenant, name, version.hash), {"version": version.version})
         new = {
             "name": name,
-            "latest": record["version"],
-            "hash": record["hash"],
-            "updated_at": record["created_at"],
-            "updated_by": record["created_by"],
+            "latest": version.version,
+            "hash": version.hash,
+            "updated_at": version.created_at,
+            "updated_by": version.created_by,
         }
         key = (keys.workflows(self.tenant), name)
         if head is None:

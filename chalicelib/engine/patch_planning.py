@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from chalicelib.domain.agent_limits import count_agents
 from chalicelib.domain.capabilities import beyond_capabilities
 from chalicelib.domain.commit import Draft, Event, compact
 from chalicelib.domain.compiler import compile_workflow
@@ -41,6 +42,8 @@ class Change:
     reverts: int | None = None
     #: What the author may add: node types, functions, queues; None for no bounds.
     caps: Json = None
+    #: The node that asks for it, where no person or program from outside does.
+    author: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,9 @@ class Planned:
     plan: Plan | None = None
     draft: Draft = field(default_factory=Draft)
     expect: tuple[Expectation, ...] = ()
+    commit_id: str = ""
+    #: The graph that it changes.
+    old: Plan | None = None
 
 
 def plan_patch(services: Services, run_id: str, state: RunState, change: Change, commit_id: str) -> Planned:
@@ -71,8 +77,10 @@ def plan_patch(services: Services, run_id: str, state: RunState, change: Change,
         text = f"The run has {revision - 1} patches, as many as it may have; start a new run with the graph you want."
         raise InvalidInput("The run takes no more patches.", (Problem("limit_exceeded", "/operations", text),))
     proposal = Proposal(old, new, diff_plans(old, new), Board(old, state), applied)
-    _refuse(broken_rules(proposal) + beyond_capabilities(new, proposal.diff, applied, change.caps))
-    draft = Draft()
+    problems = broken_rules(proposal) + beyond_capabilities(new, proposal.diff, applied, change.caps)
+    counted, beyond = count_agents(proposal, limits, meta, change.author)
+    _refuse(problems + beyond)
+    draft = Draft(meta=counted)
     resolved = resolve_new_edges(services, run_id, proposal, revision, draft)
     PatchEffects(proposal, draft, revision).apply(resolved)
     view = _view(run_id, revision, proposal.diff, old, new)
@@ -83,7 +91,7 @@ def plan_patch(services: Services, run_id: str, state: RunState, change: Change,
     _change_run(draft, old, new, meta)
     place = {f"patch:{revision}": f"{commit_id}|{meta['seq']}", "graph": new.hash, "rev": str(revision)}
     draft.meta |= place
-    return Planned(view, new, draft, tuple(relied_on(proposal)))
+    return Planned(view, new, draft, tuple(relied_on(proposal)), commit_id, old)
 
 
 def _compiled(services: Services, old: Plan, applied: Applied, limits: Limits) -> Plan:

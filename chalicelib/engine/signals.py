@@ -11,6 +11,7 @@ from chalicelib.domain.commit import compact
 from chalicelib.domain.errors import BadSignal
 from chalicelib.domain.ids import Job, Token, parse_job_id, parse_token
 from chalicelib.domain.outcome import Outcome
+from chalicelib.engine.patch_planning import Planned
 
 Json = Any
 _REF = re.compile(r"artifact://sha256/[0-9a-f]{64}")
@@ -34,6 +35,9 @@ class Work:
     #: True where the creating commit is in the journal for sure: the work came by a message.
     proven: bool = True
     tries: int = 0
+    #: A completed task's wish to change its run's graph, {operations, description}; and the patch made of it.
+    patch: Json = None
+    planned: Planned | None = None
 
 
 def parse(text: str, origin: int, secret: bytes) -> list[Work]:
@@ -58,7 +62,8 @@ def parse(text: str, origin: int, secret: bytes) -> list[Work]:
     if kind == "heartbeat":
         return [Work(job, token, "heartbeat", origin)]
     _check_names(message, job, token)
-    return [Work(job, token, "signal", origin, _outcome(message))]
+    outcome = _outcome(message)
+    return [Work(job, token, "signal", origin, outcome, patch=message.get("patch") if outcome.error is None else None)]
 
 
 def _job_list(message: dict[str, Json]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from chalicelib.domain.commit import body as commit_body
 from chalicelib.domain.errors import BadSignal, GraftError
@@ -21,6 +21,7 @@ from chalicelib.engine.ports import CommitAnswer, CommitCall
 from chalicelib.engine.rearm import attempt_deadlines
 from chalicelib.engine.repeats import emitted_before, recover
 from chalicelib.engine.services import Services
+from chalicelib.engine.signal_patches import give_up_patch, merged, plan_signals
 from chalicelib.engine.signals import Work, parse
 
 log = logging.getLogger("graft.step")
@@ -45,6 +46,8 @@ class Step:
     failed: set[int] = field(default_factory=set)
     effects: Effects = field(default_factory=Effects)
     commits: int = 0
+    #: Works to be decided once more in the next round.
+    again: list[Work] = field(default_factory=list)
 
 
 class Coordinator:
@@ -113,6 +116,7 @@ class Coordinator:
         """Load, decide and commit all works, one round trip each; returns what is to be settled next."""
         for work in works:
             self._refresh(work)
+        works = plan_signals(self._services, works, step.failed)
         works = self._loader.prepare(works, step.effects, step.failed)
         calls: list[tuple[Work, CommitCall]] = []
         for work in works:
@@ -121,7 +125,7 @@ class Coordinator:
                 calls.append((work, call))
         answers = self._services.store.commit([call for _, call in calls])
         step.commits += len(calls)
-        following: list[Work] = []
+        following, step.again = step.again, []
         for (work, call), answer in zip(calls, answers, strict=True):
             following += self._answered(work, call, answer, step)
         return following + self._messages(step)
@@ -148,8 +152,7 @@ class Coordinator:
         """Use the newest generation this process has heard of, if it is newer than the job's."""
         hint = self._graphs.get(work.job.run_id)
         if hint is not None and hint[2] > work.job.rev:
-            gen, graph, rev = hint
-            work.job = Job(work.job.run_id, work.job.token, work.job.no, work.job.commit, gen, rev, graph)
+            work.job = replace(work.job, gen=hint[0], graph=hint[1], rev=hint[2])
 
     def _decided(self, work: Work, step: Step) -> CommitCall | None:
         """The commit call of one work, or None where it fails alone: its message is delivered again."""
@@ -160,15 +163,23 @@ class Coordinator:
             log.exception("a signal could not be decided", extra={"run_id": job.run_id, "token": job.token})
             step.failed.add(work.origin)
             return None
-        text = commit_body(
-            draft, commit_id=self._services.ids.new(), at=now, gen=job.gen, graph=job.graph, rev=job.rev, actor="graft"
-        )
+        planned = work.planned
+        if planned is not None and draft.status != "COMPLETED":
+            give_up_patch(work)
+            step.again.append(work)
+            return None
+        commit_id, actor = self._services.ids.new(), "graft"
+        if planned is not None:
+            draft, commit_id, actor = merged(planned, draft), planned.commit_id, f"node:{work.token.node}"
+        text = commit_body(draft, commit_id=commit_id, at=now, gen=job.gen, graph=job.graph, rev=job.rev, actor=actor)
         acks = ((job.no, job.commit),) if work.proven else ()
-        return CommitCall(job.run_id, text, step.owner, now, acks, job.no)
+        return CommitCall(job.run_id, text, step.owner, now, acks, job.no, planned.expect if planned else ())
 
     def _answered(self, work: Work, call: CommitCall, answer: CommitAnswer, step: Step) -> list[Work]:
         if answer.word == "OK":
             text = compose(answer.head, call.body)
+            if work.planned is not None:
+                self._patched(work, step)
             opened = Opened(work.job, parse_item(text), work.origin)
             step.effects.committed(opened, text, answer)
             return [] if answer.status == "PAUSED" else self._next(opened, step)
@@ -180,18 +191,30 @@ class Coordinator:
             return []
         return recover(self._services, work, step.failed)
 
-    def _again(self, work: Work, answer: CommitAnswer, step: Step) -> list[Work]:
-        """Decided on another graph or before a control action: decide again on the present one (DESIGN 1)."""
-        job = work.job
-        self._graphs[job.run_id] = (answer.gen, answer.graph, answer.rev)
+    def _patched(self, work: Work, step: Step) -> None:
+        """The work's commit changed the graph: what comes of it goes on from there."""
+        assert work.planned is not None
+        work.job = replace(work.job, gen=work.planned.commit_id)
+        self._hint(work.job)
+        timeout = work.planned.draft.meta.get("timeout_at")
+        if timeout:
+            step.effects.due[f"run:{work.job.run_id}"] = int(timeout)
+
+    def _hint(self, job: Job) -> None:
+        self._graphs[job.run_id] = (job.gen, job.graph, job.rev)
         self._graphs.move_to_end(job.run_id)
         while len(self._graphs) > 10_000:
             self._graphs.popitem(last=False)
+
+    def _again(self, work: Work, answer: CommitAnswer, step: Step) -> list[Work]:
+        """Decided on another graph or before a control action: decide again on the present one (DESIGN 1)."""
+        work.job = replace(work.job, gen=answer.gen, graph=answer.graph, rev=answer.rev)
+        self._hint(work.job)
+        work.planned = None
         work.tries += 1
         if work.tries > MAX_TRIES:
             step.failed.add(work.origin)
             return []
-        work.job = Job(job.run_id, job.token, job.no, job.commit, answer.gen, answer.rev, answer.graph)
         return [work]
 
     def _next(self, opened: Opened, step: Step) -> list[Work]:

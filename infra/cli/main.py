@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from infra.cli import bench, demo, files, local, runs, show, tokens, workflows
+from infra.cli import bench, control, dead_letters, demo, files, local, runs, show, tokens, workflows
 from infra.cli.errors import OK, CliError
 
 app = typer.Typer(
@@ -23,9 +23,12 @@ app.command("draw")(files.draw)
 app.command("schema")(files.schema)
 app.command("demo")(demo.demo)
 app.command("bench")(bench.bench)
+for verb in (control.cancel, control.pause, control.resume, control.explain, control.verify):
+    runs.app.command(verb.__name__)(verb)
 app.add_typer(runs.app, name="runs")
 app.add_typer(workflows.app, name="workflows")
 app.add_typer(local.app, name="local")
+app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(tokens.app, name="token")
 
 

@@ -1,8 +1,8 @@
 """Runs ministack, in its own virtual environment, with the two things quickened that a busy stack waits for.
 
-Long polls wake on the send instead of every 100 ms, and a query by a range of keys does not parse its condition anew for
-every item. It is started by path with that environment's Python, so it imports nothing of Graft. Only SQS's table of
-actions and DynamoDB's evaluation of conditions are wrapped; a ministack without them is run as it is, only slower.
+Long polls wake on the send instead of every 100 ms, and a query by a range of keys does not parse its condition anew
+for every item. It is started by path with that environment's Python, so it imports nothing of Graft. Only SQS's table
+of actions and DynamoDB's evaluation of conditions are wrapped; a ministack without them is run as it is, only slower.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any
 Answer = Any
 Action = Callable[[dict[str, Any], str], Answer]
 
+#: What ministack takes a condition for where its caller does not say.
+_ANY_SLOT = "ConditionExpression"
 #: The condition of every range query of Graft.
 _RANGE = re.compile(r"pk = (:\w+) AND sk BETWEEN (:\w+) AND (:\w+)")
 #: Seconds between looks at a queue that nobody sends to: delayed messages and ended visibility give no sign.
@@ -93,17 +95,19 @@ def install(sqs: ModuleType) -> bool:
     return True
 
 
-def quick_ranges(evaluate: Callable[..., Any]) -> Callable[..., Any]:
+def quick_ranges(evaluate: Callable[..., Answer]) -> Callable[..., Answer]:
     """Evaluation of a condition on one item, at once where the condition is a range of text keys."""
 
-    def evaluated(expression: str, item: dict[str, Any], values: dict[str, Any], *rest: Any, **more: Any) -> Any:
+    def evaluated(
+        expression: str, item: dict[str, Any], values: dict[str, Any], aliases: Answer = None, slot: str = _ANY_SLOT
+    ) -> Answer:
         names = _RANGE.fullmatch(expression or "")
         if names:
             wanted, low, high = (values.get(name, {}).get("S") for name in names.groups())
-            pk, sk = item["pk"].get("S"), item["sk"].get("S")
+            pk, sk = item.get("pk", {}).get("S"), item.get("sk", {}).get("S")
             if None not in (wanted, low, high, pk, sk) and low <= high:
                 return bool(pk == wanted and low <= sk <= high)
-        return evaluate(expression, item, values, *rest, **more)
+        return evaluate(expression, item, values, aliases, slot)
 
     return evaluated
 

@@ -17,6 +17,7 @@ def run_id(api: Api) -> str:
     """A run whose node `a` is at work."""
     found = api.post("runs", {"workflow": ONE, "input": {"n": 1}}).json["run_id"]
     api.settle_batch()
+    api.get(f"runs/{found}")  # what is committed is journaled by now
     return found
 
 

@@ -158,3 +158,31 @@ def test_the_first_commit_of_a_run_takes_its_start_token_once(board: Board) -> N
     answer = board.commit(said(Draft(settle=START_TOKEN, emits=emits("c"))))
     assert answer.word == "SETTLED"
     assert set(board.stored()["tok"]) == {"a@#0.1", "b@#0.1"}
+
+
+def test_a_commit_planned_on_what_has_changed_since_is_stale_and_changes_nothing(
+    board: Board, client: redis.Redis
+) -> None:
+    """A node may start, and an edge be resolved, while a patch is planned (HAZARDS 7)."""
+    begin(board, "a")
+    started = board.stored()["st"]["a@"]
+    patch = Draft(meta={"gen": "c3"}, events=[Event("patch_applied")])
+    before = dump(client)
+    for expect in ((("st", "a@", ""),), (("st", "a@", started), ("ed", "j@|e", "1:2")), (("jn", "a@", started),)):
+        assert board.commit(patch, expect=expect, acks=(board.ack(2),)).word == "STALE"
+    assert dump(client) == before
+    assert board.commit(patch, expect=(("st", "a@", started), ("ed", "j@|e", ""))).word == "OK"
+    board.assert_twin()
+
+
+def test_a_run_that_has_ended_is_reopened_only_as_it_was_planned_on(board: Board, client: redis.Redis) -> None:
+    begin(board, "a")
+    finish(board)
+    again = Draft(meta={"status": "RUNNING", "gen": "c5"}, emits=emits("a2"), events=[Event("run_redriven")])
+    before = dump(client)
+    assert board.commit(again).word == "ENDED"
+    assert board.commit(again, reopen=3).word == "STALE"
+    assert dump(client) == before
+    assert board.commit(again, reopen=4).word == "OK"
+    assert board.stored()["meta"]["status"] == "RUNNING"
+    board.assert_twin()

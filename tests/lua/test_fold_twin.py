@@ -62,6 +62,13 @@ class Chance:
         text = scope_text(scope)
         return self.rng.randint(0, total), total, ((text, text, tuple(losers)),) if losers else ()
 
+    def patch(self, draft: Draft, outstanding: list[str]) -> None:
+        """What patches and redrives change besides: tokens by name, counts, resolutions and pointers as they are."""
+        instances = self.rng.sample(sorted(self.joins), min(2, len(self.joins)))
+        draft.put = [("jn", instance, "1|0|0|") for instance in instances]
+        draft.drop = [("ed", f"{instance}|e0") for instance in instances] + [("last", "a@"), ("ed", "never")]
+        draft.cancel = [*self.rng.sample(outstanding, min(2, len(outstanding))), "never@#0.1"]
+
     def draft(self, outstanding: list[str], settled: list[str]) -> Draft:
         rng, draft = self.rng, Draft()
         names = outstanding if rng.random() < 0.9 or not settled else settled
@@ -79,6 +86,8 @@ class Chance:
         draft.vars = {rng.choice("xyz"): rng.choice(VALUES) for _ in self.some(2)}
         draft.meta = {"status": rng.choice(["RUNNING", "RUNNING", "PAUSED"])} if rng.random() < 0.1 else {}
         draft.once = {rng.choice(["error", "result"]): "text"} if rng.random() < 0.1 else {}
+        if rng.random() < 0.15:
+            self.patch(draft, outstanding)
         draft.events = [Event("node_completed", draft.settle) if draft.settle else Event("patch_applied")]
         return draft
 

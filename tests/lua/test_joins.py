@@ -7,7 +7,7 @@ from itertools import permutations, product
 import pytest
 
 from chalicelib.domain.commit import Draft, Event
-from chalicelib.domain.ids import Token
+from chalicelib.domain.ids import Token, parse_token
 from chalicelib.domain.journal import Item
 from tests.lua.boards import Board, arrival, begin, emits, said
 
@@ -126,8 +126,9 @@ def test_the_firing_join_cancels_the_tokens_of_its_losers_with_their_timers(boar
     begin(board, "slow", "$retry:late", "$arm:pause", "other", "slower")
     firing = arrival("j", "e1", TAKEN, 1, 4, losers=losing("slow", "late", "pause"))
     board.commit(said(Draft(arrivals=[firing])))
-    assert sorted(board.item.cancelled) == ["$arm:pause@#0.1", "$retry:late@#0.1", "slow@#0.1"]
-    assert set(board.stored()["tok"]) == {"j@#0.1", "other@#0.1", "slower@#0.1"}
+    assert sorted(board.item.lost) == ["$arm:pause@#0.1", "$retry:late@#0.1", "slow@#0.1"]
+    beaten = {"$beaten:slow@#0.1", "$beaten:late@#0.1", "$beaten:pause@#0.1"}
+    assert set(board.stored()["tok"]) == {"j@#0.1", "other@#0.1", "slower@#0.1"} | beaten
     assert board.commit(said(Draft(settle=Token("slow")))).record.split("|")[3] == "CANCELLED"
     board.assert_twin()
 
@@ -142,7 +143,8 @@ def test_losers_are_cancelled_within_the_joins_scope_alone(board: Board) -> None
         "j", "e", TAKEN, 1, 2, token=Token("j", (("l", 1),)), losers=losing("x", around="l=1", first="l=1")
     )
     board.commit(said(Draft(arrivals=[firing])))
-    assert sorted(board.item.cancelled) == ["x@l=1#0.1", "x@l=1/m=2#0.1"]
+    assert sorted(board.item.lost) == ["x@l=1#0.1", "x@l=1/m=2#0.1"]
+    assert {"$beaten:x@l=1#0.1", "$beaten:x@l=1/m=2#0.1", "x@l=11#0.1", "x@l=2#0.1"} < set(board.stored()["tok"])
     board.assert_twin()
 
 
@@ -150,12 +152,18 @@ def test_a_loser_that_never_started_is_skipped_and_cannot_start_any_more(board: 
     begin(board, "a")
     board.commit(said(Draft(arrivals=[arrival("j", "e", TAKEN, 1, 2, losers=losing("x", "y"))])))
     assert board.item.dropped == ("x@#0.0", "y@#0.0")
-    before = board.item.seq + board.item.events
-    board.commit(said(Draft(emits=emits("x", "z"), arrivals=[arrival("y", "e1", TAKEN, 0, 1)])))
-    assert (board.item.held, board.item.fired) == ((0,), ())
-    assert set(board.stored()["tok"]) == {"a@#0.1", "j@#0.1", "z@#0.1"}
-    assert (board.item.seq, board.item.events) == (before, 2)
-    board.assert_twin()
+    skips = {"x@#0.0", "y@#0.0"}
+    for _ in range(2):  # while their skips are outstanding, and once they are settled
+        before = board.item.seq + board.item.events
+        board.commit(said(Draft(emits=emits("x", "z"), arrivals=[arrival("y", f"e{before}", TAKEN, 1, 9)])))
+        assert (board.item.held, board.item.fired) == ((0,), ())
+        assert set(board.stored()["tok"]) == {"a@#0.1", "j@#0.1", "z@#0.1"} | skips
+        assert (board.item.seq, board.item.events) == (before, 2)
+        board.assert_twin()
+        for skip in sorted(skips):
+            board.commit(said(Draft(settle=parse_token(skip), status="SKIPPED")))
+        board.commit(said(Draft(settle=Token("z"))))
+        skips = set()
 
 
 def test_a_loser_that_has_finished_keeps_what_it_did(board: Board) -> None:
@@ -164,7 +172,7 @@ def test_a_loser_that_has_finished_keeps_what_it_did(board: Board) -> None:
     draft.values.append((Token("x"), {"s": "COMPLETED", "o": 1, "i": 1, "a": 1}))
     board.commit(draft)
     board.commit(said(Draft(arrivals=[arrival("j", "e", TAKEN, 1, 2, losers=losing("x"))])))
-    assert (board.item.cancelled, board.item.dropped) == ((), ())
+    assert (board.item.lost, board.item.dropped) == ((), ())
     assert board.stored()["done"]["x@#0.1"].split("|")[3] == "COMPLETED"
     board.assert_twin()
 
@@ -174,9 +182,9 @@ def test_a_loser_created_by_the_very_commit_that_fires_is_cancelled_again(board:
     draft = Draft(settle=Token("a"), emits=emits("x"), events=[Event("node_completed", Token("a"))])
     draft.arrivals = [arrival("j", "e", TAKEN, 1, 2, losers=losing("x"))]
     board.commit(draft)
-    assert board.item.cancelled == ("x@#0.1",)
-    assert set(board.stored()["tok"]) == {"j@#0.1"}
-    assert board.item.events == 1 + 1 + 1 + 1  # completed, x and j dispatched, x cancelled
+    assert board.item.lost == ("x@#0.1",)
+    assert set(board.stored()["tok"]) == {"j@#0.1", "$beaten:x@#0.1"}
+    assert board.item.events == 1 + 1 + 1  # completed, x and j dispatched; settling the other token says the rest
     board.assert_twin()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import redis
 
@@ -165,7 +167,7 @@ def test_items_name_the_item_before_them_and_number_events_without_gaps(board: B
     from chalicelib.domain.journal import parse_item
 
     items = [parse_item(text) for text in board.texts]
-    for before, item in zip(items, items[1:], strict=False):
+    for before, item in pairwise(items):
         assert (item.no, item.prev_seq, item.prev_id) == (before.no + 1, before.seq, before.id)
         assert item.seq == before.seq + before.events
     assert board.stored()["meta"]["seq"] == str(items[-1].seq + items[-1].events - 1)

@@ -109,7 +109,7 @@ def test_five_thousand_losers_are_told_apart(board: Board) -> None:
     begin(board, *started)
     firing = arrival("j", "e", 1, 1, 2, losers=(("", "", (*started, *pending)),))
     board.commit(said(Draft(arrivals=[firing])))
-    assert (len(board.item.cancelled), len(board.item.dropped)) == (2500, 2500)
+    assert (len(board.item.lost), len(board.item.dropped)) == (2500, 2500)
     board.assert_twin()
 
 

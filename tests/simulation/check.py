@@ -16,9 +16,10 @@ from chalicelib.domain.journal import parse_item
 from infra.local.redis_server import RedisServer
 from tests.simulation import reference
 from tests.simulation.agreement import differences, found, joins_wait_for_cancelled_work
+from tests.simulation.drawn import SimulatedRun
 from tests.simulation.following import JournalOrder
 from tests.simulation.invariants import require
-from tests.simulation.world import SimulatedRun, World
+from tests.simulation.world import World
 
 #: In every third world the ends of runs depend on the order of events; there the reference follows the engine's order.
 RACING_EVERY = 3
@@ -33,20 +34,20 @@ class Failed(AssertionError):
 def check(client: redis.Redis, seed: int) -> World:
     """Play one seed. Raises Failed, naming the seed and the command that replays it."""
     client.flushall()
-    confluent = seed % RACING_EVERY != 0
-    world = World(client, seed, confluent=confluent)
+    racing = seed % RACING_EVERY == 0
+    world = World(client, seed, racing=racing)
     try:
         world.play()
         for run in world.runs.values():
-            _judge(world, run, confluent=confluent)
+            _judge(world, run, racing=racing)
     except Exception as error:
         last = "\n".join(world.trace[-12:])
         raise Failed(f"{_last(error)}\n{last}\nreplay: SIM_SEED={seed} {REPLAY}") from error
     return world
 
 
-#: The reference's note of a failure that no longer mattered. The engine judges that by what it has read when it decides;
-#: where a join fires between that and the commit, both ends are right.
+#: The reference's note of a failure that no longer mattered. The engine judges that by what it has read when it
+#: decides; where a join fires between that and the commit, both ends are right.
 HARMLESS = "failure without consequence"
 REPLAY = ".venv/bin/pytest tests/simulation/test_simulation.py -k replay"
 
@@ -55,7 +56,7 @@ def _last(error: BaseException) -> str:
     return "".join(traceback.format_exception_only(error)).strip()
 
 
-def _judge(world: World, run: SimulatedRun, *, confluent: bool) -> None:
+def _judge(world: World, run: SimulatedRun, *, racing: bool) -> None:
     state = world.state(run.run_id)
     require(state["meta"]["status"] in ("COMPLETED", "FAILED"), f"run {run.run_id} is {state['meta']['status']}")
     require(not world.queues.names(), f"messages are left in {world.queues.names()}")
@@ -63,11 +64,11 @@ def _judge(world: World, run: SimulatedRun, *, confluent: bool) -> None:
     for name, fields in state.items():
         mine = {field: text for field, text in folded[name].items() if (name, field) != ("meta", "mark")}
         require(fields == mine, f"run {run.run_id}: folding the journal gives another `{name}`: {fields} {mine}")
-    if not confluent and joins_wait_for_cancelled_work(state, run.document):
+    if racing and joins_wait_for_cancelled_work(state, run.document):
         return
-    order = None if confluent else JournalOrder(run.run_id, world.audit.chains[run.run_id].items)
+    order = None if not racing else JournalOrder(run.run_id, world.audit.chains[run.run_id].items)
     wanted = reference.run(run.document, run.input, run.behave, order)
-    if not confluent and wanted.notes[HARMLESS]:
+    if racing and wanted.notes[HARMLESS]:
         return
     tasks = [task for task in world.queues.tasks if task["run_id"] == run.run_id]
     lines = differences(found(state, tasks, run.document), wanted, run.document)

@@ -29,10 +29,9 @@ from tests.doubles.clock import ManualClock, SeededIds
 from tests.doubles.directory import MemoryDirectory
 from tests.doubles.queues import Received
 from tests.doubles.schedules import MemorySchedules
-from tests.simulation.generate import behaviour, run_input, workflow
+from tests.simulation.drawn import draw
 from tests.simulation.invariants import Audit, require
 from tests.simulation.ports import SIGNALS, WatchedJournal, WatchedQueues, WatchedStore, pausing
-from tests.simulation.reference_state import Behave
 from tests.simulation.strands import Killed, Strand, Strands
 
 Json = Any
@@ -67,20 +66,10 @@ class Chaos:
         )
 
 
-@dataclass(frozen=True)
-class SimulatedRun:
-    """One run to be done: its document, its input, and how its workers answer."""
-
-    run_id: str
-    document: dict[str, Json]
-    input: Json
-    behave: Behave
-
-
 class World:
     """Runs a seed to its end. `trace` tells what happened, an event a line."""
 
-    def __init__(self, client: redis.Redis, seed: int, *, confluent: bool = True) -> None:
+    def __init__(self, client: redis.Redis, seed: int, *, racing: bool) -> None:
         self.rng = random.Random(f"world {seed}")
         self.chaos = Chaos.draw(self.rng)
         self.trace: list[str] = []
@@ -92,7 +81,7 @@ class World:
         self.journal = WatchedJournal(self.directory, at, self.audit)
         self.queues = WatchedQueues(self.clock, at, self.rng, self.audit)
         self.schedules = MemorySchedules(self.queues)
-        self.runs = {run.run_id: run for run in _drawn(self.rng, seed, confluent)}
+        self.runs = {run.run_id: run for run in draw(self.rng, seed, racing=racing)}
         self._waiting = list(self.runs.values())
         self._idle = [self._coordinator() for _ in range(self.rng.choice([1, 2, 2, 3]))]
         self._harm, self._repeats = self.chaos.harm, self.chaos.repeats
@@ -261,24 +250,6 @@ class World:
         body = self.rng.choice(self.queues.carried)
         self.trace.append(f"{_short(body)} comes again")
         self.queues.send([Outgoing(SIGNALS, body, self.rng.choice([0, 0, 2, 60]))])
-
-
-def _drawn(rng: random.Random, seed: int, confluent: bool) -> list[SimulatedRun]:
-    runs = []
-    count = rng.choice([1, 1, 1, 2, 3])
-    for number in range(count):
-        document = workflow(rng, size=rng.choice([5, 10, 15] if count > 1 else [8, 15, 25]), confluent=confluent)
-        if not confluent:
-            _without_shared_variables(document)
-        runs.append(SimulatedRun(f"run-{seed}-{number}", document, run_input(rng), behaviour(rng, document)))
-    return runs
-
-
-def _without_shared_variables(document: dict[str, Json]) -> None:
-    """Where paths race, a decision may have read a variable before another path's commit changes it."""
-    for node in document["nodes"]:
-        if set(node.get("set", {})) & {"v0", "v1"}:
-            del node["set"]
 
 
 def _short(body: str) -> str:

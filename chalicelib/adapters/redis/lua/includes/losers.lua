@@ -8,7 +8,7 @@ end
 -- nodes within the scope `around` (HAZARDS 22), their timers included; those that never started are skipped in the
 -- scope `first`. A `$beaten` or skip token for each then resolves the edges that will not be taken.
 local function cancel_losers(groups, epoch, close, open, lost, dropped)
-  local around = {}
+  local around, begun = {}, {}
   for _, group in ipairs(groups) do
     for _, node in ipairs(group[3]) do around[node] = group[1] end
   end
@@ -20,6 +20,7 @@ local function cancel_losers(groups, epoch, close, open, lost, dropped)
     if inside and string.sub(rest, -2) ~= '.0' then
       close(token, 'CANCELLED')
       lost[#lost + 1] = token
+      begun[node .. '@' .. path] = true
       local instance = '$beaten:' .. node .. '@' .. path
       open({instance .. rest, instance, 'i', ''})
     end
@@ -27,7 +28,7 @@ local function cancel_losers(groups, epoch, close, open, lost, dropped)
   for _, group in ipairs(groups) do
     for _, node in ipairs(group[3]) do
       local instance = node .. '@' .. group[2]
-      if redis.call('HEXISTS', KEYS.st, instance) == 0 then
+      if not begun[instance] and redis.call('HEXISTS', KEYS.st, instance) == 0 then
         dropped[#dropped + 1] = instance .. '#' .. epoch .. '.0'
         open({dropped[#dropped], instance, 'i', '{"skip":1}'})
       end

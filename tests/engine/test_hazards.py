@@ -1,0 +1,313 @@
+"""HAZARDS 1 to 11, one interleaving each: what the journal, the store and the commits hold against it."""
+
+from __future__ import annotations
+
+import json
+
+from chalicelib.domain.errors import Unavailable
+from chalicelib.engine.controls import pause_run, resume_run
+from chalicelib.engine.ports import Outgoing
+from chalicelib.engine.rebuild import rebuild
+from chalicelib.engine.redo import skip_node
+from chalicelib.engine.supervise import UNSENT_MS
+from tests.engine.harness import Harness
+from tests.engine.hazards import (
+    another,
+    assert_whole,
+    count,
+    fall_back,
+    handle_until_done,
+    lost,
+    lost_reply,
+    recover,
+    signal,
+    tasks,
+)
+from tests.engine.test_step import edges, function
+from tests.engine.test_supervise import sweep_all
+
+FOUR = {"nodes": [function(name) for name in "abcd"]}
+CHAIN = {"nodes": [function("a", {"n": 1}), function("b", {"n": 2})], "edges": edges("a:b")}
+
+
+def test_1_an_append_past_a_fork_is_refused_and_a_late_acknowledgement_trims_nothing_of_it(harness: Harness) -> None:
+    run_id = harness.start(FOUR)
+    held = tasks(harness)
+    old = harness.store.snapshot(run_id)
+    for node in "ab":
+        assert harness.coordinator.handle([signal(held[node])]) == set()
+    written = harness.journal.read(run_id)
+    fall_back(harness, run_id, old)
+    assert another(harness).handle([signal(held["c"])]) == {0}
+    harness.store.acknowledge([(run_id, item.no, item.id, ()) for item in written[-2:]])
+    assert another(harness).handle([signal(held["d"])]) == {0}
+    assert harness.journal.read(run_id) == written
+    recover(harness)
+    handle_until_done(harness, signal(held["c"]), signal(held["d"]))
+    recover(harness)
+    assert harness.journal.read(run_id)[: len(written)] == written
+    assert count(harness, run_id, "node_completed") == 4
+    assert_whole(harness, run_id)
+
+
+def test_2_a_takeover_rewrites_the_items_byte_for_byte_and_never_regroups_them(harness: Harness) -> None:
+    run_id = harness.start(FOUR)
+    held = tasks(harness)
+    append, late = harness.journal.append, []
+
+    def slow(items, records=()):
+        late.extend(items)
+        raise Unavailable("The step is slow; it will write these later.")
+
+    harness.journal.append = slow
+    for node in "ab":
+        try:
+            assert harness.coordinator.handle([signal(held[node])]) == {0}
+        except Unavailable:
+            pass
+        harness.clock.now += 3000
+    harness.journal.append = append
+    handle_until_done(harness, signal(held["c"]))
+    assert append(late) == []  # the slow steps wake up: the same bytes, in the same places
+    items = harness.journal.read(run_id)
+    assert [item.no for item in items] == list(range(1, len(items) + 1))
+    handle_until_done(harness, *(signal(held[node]) for node in "abd"))
+    harness.drain()
+    assert_whole(harness, run_id)
+
+
+def test_3_a_step_waits_for_the_one_that_writes_and_writes_only_its_own(harness: Harness) -> None:
+    run_id = harness.start(FOUR)
+    held = tasks(harness)
+    append, calls = harness.journal.append, []
+
+    def first(items, records=()):
+        """Before the first step's write arrives, a second one of the same run commits and has to wait for it."""
+        harness.journal.append = second
+        harness.services.queues  # noqa: B018 - both steps share them
+        waiting.append(another(harness).handle([signal(held["b"])]))
+        return done if (done := written.pop()) is not None else []
+
+    def second(items, records=()):
+        calls.append([item.no for item in items])
+        return append(items, records)
+
+    written: list = []
+    waiting: list = []
+    pause = harness.services.pause
+
+    def arrive(seconds: float) -> None:
+        if not written:  # while the second waits, the first's write arrives
+            items = pending.pop()
+            calls.append([item.no for item in items])
+            written.append(append(items))
+            harness.store.acknowledge([(run_id, items[-1].no, items[-1].id, ())])
+        pause(seconds)
+
+    pending: list = []
+    object.__setattr__(harness.services, "pause", arrive)
+    real_first = first
+
+    def begin(items, records=()):
+        pending.append(list(items))
+        return real_first(items, records)
+
+    harness.journal.append = begin
+    begun = harness.clock.now
+    assert harness.coordinator.handle([signal(held["a"])]) == set()
+    assert waiting == [set()]
+    assert len(calls) == 2 and set(calls[0]).isdisjoint(calls[1])
+    assert harness.clock.now - begun < 2000  # the lease was handed on, not waited out
+    handle_until_done(harness, signal(held["c"]), signal(held["d"]))
+    harness.drain()
+    assert_whole(harness, run_id)
+
+
+def test_4_a_rebuild_of_a_healthy_run_keeps_its_unjournaled_commits(harness: Harness) -> None:
+    run_id = harness.start(CHAIN)
+    held = tasks(harness)
+    append, harness.journal.append = harness.journal.append, lost
+    try:
+        harness.coordinator.handle([signal(held["a"], {"n": 1})])
+    except Unavailable:
+        pass
+    harness.journal.append = append
+    stored, journaled = harness.meta(run_id)["no"], len(harness.journal.read(run_id))
+    assert int(stored) > journaled
+    harness.clock.now += 3000
+    folded = rebuild(harness.services, run_id)
+    assert folded["meta"]["no"] == stored == harness.meta(run_id)["no"]
+    handle_until_done(harness, signal(held["a"], {"n": 1}))
+    harness.drain()
+    assert_whole(harness, run_id)
+
+
+def test_4_a_rebuild_that_is_stale_on_arrival_installs_nothing(harness: Harness) -> None:
+    run_id = harness.start(FOUR)
+    held = tasks(harness)
+    old = harness.store.snapshot(run_id)
+    harness.coordinator.handle([signal(held["a"])])
+    fall_back(harness, run_id, old)
+    install, moved = harness.store.install, []
+
+    def late(name, state, replaces=""):
+        if not moved:  # before it arrives, another process has rebuilt the run and gone on
+            moved.append(True)
+            rebuild(harness.services, name)
+            handle_until_done(harness, signal(held["b"]))
+        return install(name, state, replaces)
+
+    harness.store.install = late
+    rebuild(harness.services, run_id)
+    harness.store.install = install
+    assert count(harness, run_id, "node_completed") == 2
+    handle_until_done(harness, *(signal(held[node]) for node in "abcd"))
+    recover(harness)
+    assert_whole(harness, run_id)
+
+
+def test_5_a_duplicate_is_known_as_settled_even_where_the_store_is_gone(harness: Harness) -> None:
+    run_id = harness.start(CHAIN)
+    first = tasks(harness)["a"]
+    handle_until_done(harness, signal(first, {"n": 1}))
+    harness.client.flushall()
+    assert harness.coordinator.handle([signal(first, {"n": 99})]) == set()
+    recover(harness)
+    assert count(harness, run_id, "node_completed") == 2
+    assert harness.output(run_id) == {"b": {"n": 2}}
+    assert_whole(harness, run_id)
+
+
+def test_5_a_forged_job_id_costs_no_rebuild_and_goes_to_the_dead_letters(harness: Harness) -> None:
+    run_id = harness.start(CHAIN)
+    first = tasks(harness)["a"]
+    harness.client.flushall()
+    body, _, mac = first["job_id"].rpartition(".")
+    forged = {**first, "job_id": f"{body}.{'0' * len(mac)}"}
+    read, harness.journal.read = harness.journal.read, lost
+    assert harness.coordinator.handle([signal(forged)]) == set()
+    harness.journal.read = read
+    assert harness.queues.depth("completion-signals-dlq") == 1
+    assert harness.store.snapshot(run_id) is None
+
+
+def test_6_generations_of_a_lost_and_a_later_change_never_meet(harness: Harness) -> None:
+    run_id = harness.start(FOUR)
+    held = tasks(harness)
+    old = harness.store.snapshot(run_id)
+    pause_run(harness.services, run_id, "ann")
+    first = harness.meta(run_id)["gen"]
+    fall_back(harness, run_id, old)
+    try:
+        pause_run(harness.services, run_id, "bob")
+    except Unavailable:
+        pass
+    second = harness.meta(run_id)["gen"]
+    assert len({first, second, old["meta"]["gen"]}) == 3
+    harness.clock.now += 3000
+    rebuild(harness.services, run_id)
+    assert harness.meta(run_id)["gen"] not in (first, second)
+    if harness.meta(run_id)["status"] == "PAUSED":
+        resume_run(harness.services, run_id, "ann")
+    handle_until_done(harness, *(signal(held[node]) for node in "abcd"))
+    recover(harness)
+    assert_whole(harness, run_id)
+
+
+def test_9_the_commit_that_leaves_nothing_outstanding_makes_the_end_in_the_same_call(harness: Harness) -> None:
+    run_id = harness.start({"nodes": [function("a", {"n": 1})], "output": {"n": "${ctx.a.output.n}"}})
+    held = tasks(harness)
+    commit = harness.store.commit
+    harness.store.commit = lost_reply(commit)
+    try:
+        harness.coordinator.handle([signal(held["a"], {"n": 1})])
+    except Unavailable:
+        pass
+    harness.store.commit = commit
+    state = harness.store.snapshot(run_id)
+    assert (state["meta"]["status"], len(state["tok"])) == ("RUNNING", 1)
+    assert next(iter(state["tok"])).startswith("$end@")
+    harness.clock.now += 3000
+    handle_until_done(harness, signal(held["a"], {"n": 1}))
+    assert harness.output(run_id) == {"n": 1}
+    assert_whole(harness, run_id)
+
+
+def test_9_a_run_ends_though_the_message_of_its_last_api_commit_was_lost(harness: Harness) -> None:
+    run_id = harness.start(CHAIN)
+    held = tasks(harness)
+    handle_until_done(harness, signal(held["a"], {"n": 1}))
+    tasks(harness)
+    send, harness.queues.send = harness.queues.send, lost
+    try:
+        skip_node(harness.services, run_id, "b", {"n": 5}, "ann")
+    except Unavailable:
+        skipped = False
+    else:
+        skipped = True
+    harness.queues.send = send
+    if not skipped:  # the person asks again
+        skip_node(harness.services, run_id, "b", {"n": 5}, "ann")
+    harness.clock.now += UNSENT_MS
+    sweep_all(harness)
+    harness.drain()
+    assert harness.output(run_id) == {"b": {"n": 5}}
+    assert_whole(harness, run_id)
+
+
+def test_10_a_repeated_settlement_sends_nothing_in_a_paused_run_and_resume_sends_it(harness: Harness) -> None:
+    run_id = harness.start(CHAIN)
+    held = tasks(harness)
+    send, harness.queues.send = harness.queues.send, lost
+    assert harness.coordinator.handle([signal(held["a"], {"n": 1})]) == {0}
+    harness.queues.send = send
+    pause_run(harness.services, run_id, "ann")
+    assert harness.coordinator.handle([signal(held["a"], {"n": 1})]) == set()
+    assert "b" not in tasks(harness)
+    resume_run(harness.services, run_id, "ann")
+    recover(harness)
+    assert [task["node_id"] for task in harness.tasks].count("b") == 1
+    assert_whole(harness, run_id)
+
+
+def test_10_a_duplicate_hours_later_sends_nothing_again(harness: Harness) -> None:
+    run_id = harness.start({"nodes": [function(name) for name in "abcz"], "edges": edges("a:b", "b:c")})
+    held = tasks(harness)
+    handle_until_done(harness, signal(held["a"]))
+    later = tasks(harness)
+    handle_until_done(harness, signal(later["b"]))
+    tasks(harness)
+    harness.clock.now += 3 * 3600 * 1000
+    depth = harness.queues.depth("tasks-function")
+    handle_until_done(harness, signal(held["a"]), signal(later["b"]))
+    bodies = [json.loads(body)["node_id"] for body in harness.queues.bodies("tasks-function")[depth:]]
+    assert "b" not in bodies
+    handle_until_done(harness, signal(held["z"]))
+    harness.drain()
+    assert_whole(harness, run_id)
+
+
+def test_11_every_dispatch_of_one_job_is_byte_equal_whatever_happened_between(harness: Harness) -> None:
+    document = {
+        "vars": {"count": 0},
+        "nodes": [
+            function("a"),
+            function("p", {"v": 7}, set={"count": "${vars.count + 1}"}),
+            function("b", {"p": "${ctx.p.status}", "count": "${vars.count}"}),
+        ],
+        "edges": edges("a:b"),
+    }
+    run_id = harness.start(document)
+    held = tasks(harness)
+    send = harness.queues.send
+    harness.queues.send = lost_reply(send)
+    assert harness.coordinator.handle([signal(held["a"])]) == {0}
+    harness.queues.send = send
+    handle_until_done(harness, signal(held["p"], {"v": 7}))
+    handle_until_done(harness, signal(held["a"]))
+    sent = [body for body in harness.queues.bodies("tasks-function") if json.loads(body)["node_id"] == "b"]
+    assert len(sent) == 2 and sent[0] == sent[1]
+    assert json.loads(sent[0])["config"]["params"] == {"p": "RUNNING", "count": 0}
+    harness.queues.send([Outgoing("completion-signals", signal(json.loads(sent[0])))])
+    harness.drain()
+    assert_whole(harness, run_id)
