@@ -49,8 +49,6 @@ def _from(query: Query, seq: int, limit: int) -> list[JournalItem]:
             # A look for news costs one query; a long read soon asks every partition once for all that is left.
             high = (seq // WINDOW) * WINDOW + width - 1
             page = _merged(query, seq, high, most)
-            left = most * (seq - start) // len(found) if found else most
-            width = min(width * GROWTH, max(WINDOW * SHARDS, left))
         for item in page[:most]:
             if item.seq != seq:
                 return found
@@ -58,6 +56,8 @@ def _from(query: Query, seq: int, limit: int) -> list[JournalItem]:
             seq = item.seq + item.events
         if seq <= high:
             break
+        left = (limit - len(found)) * (seq - start) // len(found)
+        width = min(width * GROWTH, max(WINDOW * SHARDS, left))
     return found
 
 

@@ -59,7 +59,7 @@ def _incoming(plan: Plan, name: str) -> list[str]:
 
 
 def _edge_changes(old: Plan, new: Plan, key: str) -> list[dict[str, Json]]:
-    return list(_changes(_edge(old, key), _edge(new, key), ("edges", key)))
+    return _changes(_edge(old, key), _edge(new, key), ("edges", key))
 
 
 def _edge(plan: Plan, key: str) -> dict[str, Json]:
@@ -71,8 +71,11 @@ def _edge(plan: Plan, key: str) -> dict[str, Json]:
 
 def _changes(before: dict[str, Json], after: dict[str, Json], path: tuple[str | int, ...]) -> list[dict[str, Json]]:
     """An entry for each field that differs. A key that is null at the top counts as absent: it means the same."""
-    given = [{key: value for key, value in item.items() if value is not None} for item in (before, after)]
-    return list(_compare(*given, path))
+    return list(_compare(_given(before), _given(after), path))
+
+
+def _given(value: dict[str, Json]) -> dict[str, Json]:
+    return {key: item for key, item in value.items() if item is not None}
 
 
 def _compare(before: Json, after: Json, path: tuple[str | int, ...]) -> Iterator[dict[str, Json]]:

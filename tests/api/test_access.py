@@ -26,7 +26,10 @@ BODIES = {
     "patch_run": {"operations": []},
     "patch_run_document": [],
     "patch_run_operations": [],
+    "patch_workflow": [],
+    "move_tag": {"version": 1},
 }
+QUERIES = {"diff_versions": "?from=1"}
 #: Routes that name nothing: another tenant gets its own, empty or new.
 OWN = {
     "validate_workflow",
@@ -50,11 +53,12 @@ def filled(api: Api, route: Route) -> str:
     sha256 = hashlib.sha256(b"abc").hexdigest()
     api.artifacts.put(b"abc")
     api.post("artifacts", {"sha256": sha256, "size": 3})
-    api.post("workflows", {"name": "one", "workflow": ONE})
+    api.post("workflows", {"name": "one", "workflow": ONE, "tag": "prod"})
     run_id = api.post("runs", {"workflow": ONE, "input": {"n": 1}}).json["run_id"]
     if route.id == "revert_patch":
         api.post(f"runs/{run_id}/patch", {"operations": [{"op": "add", "path": "/metadata", "value": {}}]})
-    return route.full_path.format(name="one", run_id=run_id, node_id="a", sha256=sha256, token="none", n="1")
+    names = {"name": "one", "tag": "prod", "run_id": run_id, "node_id": "a", "sha256": sha256, "token": "none", "n": "1"}
+    return route.full_path.format(**names) + QUERIES.get(route.id, "")
 
 
 #: Routes that a run which has just begun refuses: past the access check, they answer 409.

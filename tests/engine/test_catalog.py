@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import itertools
 
 import pytest
 
-from chalicelib.domain.errors import InvalidInput, NotFound
+from chalicelib.domain.errors import Conflict, InvalidInput, NotFound
 from chalicelib.engine.catalog import Catalog
 from tests.doubles import MemoryDirectory
 
@@ -97,10 +98,101 @@ def test_tags_move_and_keep_their_history() -> None:
         saved.tag("w", "prod", version, by="bob", at=version)
     assert saved.tags("w") == {"prod": 2}
     assert saved.find("w", tag="prod").version == 2
-    moves = directory.query("workflow#acme#w", prefix="m#prod#")
-    assert [record["version"] for _, record in moves] == [1, 3, 2]
+    assert [(move["version"], move["at"], move["by"]) for move in saved.moves("w", "prod", 9)] == [
+        (2, 2, "bob"), (3, 3, "bob"), (1, 1, "bob"),
+    ]  # fmt: skip
+    assert [move["version"] for move in saved.moves("w", "prod", 2)] == [2, 3]
+    assert [move["version"] for move in saved.moves("w", "prod", 2, before=2)] == [1]
     with pytest.raises(NotFound):
         saved.tag("w", "prod", 9, by="bob", at=1)
+
+
+@pytest.mark.parametrize("effects", range(1, 6))
+def test_a_move_of_a_tag_that_dies_anywhere_never_happened_or_is_in_the_history(effects: int) -> None:
+    """Ann dies at each of her writes in turn, Bob moves the tag elsewhere, then Ann tries again."""
+    count, armed = itertools.count(1), [False]
+
+    def fault(operation: str) -> None:
+        if armed[0] and operation.endswith((".before", ".after")) and next(count) == effects:
+            raise Died
+
+    directory = MemoryDirectory(fault)
+    saved = catalog(directory)
+    for content in "abc":
+        save(saved, content)
+    saved.tag("w", "prod", 1, by="zoe", at=1)
+    armed[0] = True
+    with contextlib.suppress(Died):
+        saved.tag("w", "prod", 2, by="ann", at=2)
+    armed[0] = False
+    happened = saved.find("w", tag="prod").version == 2
+    saved.tag("w", "prod", 3, by="bob", at=3)
+    saved.tag("w", "prod", 2, by="ann", at=4)
+    assert happened == (effects >= 4)
+    told = [(move["version"], move["by"]) for move in saved.moves("w", "prod", 9)]
+    assert told == [(2, "ann"), (3, "bob"), *([(2, "ann")] if happened else []), (1, "zoe")]
+
+
+def test_two_who_move_a_tag_at_once_are_both_in_its_history() -> None:
+    """Bob's move comes between Ann's writing of the history and her move."""
+    directory = MemoryDirectory()
+    saved = catalog(directory)
+    for content in "abc":
+        save(saved, content)
+    saved.tag("w", "prod", 1, by="zoe", at=1)
+    replace, calls = directory.replace, []
+
+    def overtaken(key, record, expect):
+        if not calls:
+            calls.append(key)
+            saved.tag("w", "prod", 3, by="bob", at=2)
+        return replace(key, record, expect)
+
+    directory.replace = overtaken
+    saved.tag("w", "prod", 2, by="ann", at=3)
+    assert [(move["version"], move["by"]) for move in saved.moves("w", "prod", 9)] == [
+        (2, "ann"), (3, "bob"), (1, "zoe"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("effects", range(1, 7))
+def test_a_save_repeated_after_a_death_anywhere_is_the_latest(effects: int) -> None:
+    count, armed = itertools.count(1), [False]
+
+    def fault(operation: str) -> None:
+        if armed[0] and operation.endswith((".before", ".after")) and next(count) == effects:
+            raise Died
+
+    saved = catalog(MemoryDirectory(fault))
+    save(saved, "a")
+    armed[0] = True
+    with pytest.raises(Died):
+        save(saved, "b")
+    armed[0] = False
+    assert save(saved, "b") == 2
+    assert saved.find("w").version == 2
+
+
+def test_a_version_after_another_is_that_one_s_next_or_none() -> None:
+    saved = catalog()
+    save(saved, "a")
+    assert saved.save("w", "b", by="ann", at=1, after=1).version == 2
+    with pytest.raises(Conflict) as refused:
+        saved.save("w", "c", by="ann", at=1, after=1)
+    assert refused.value.extra == {"version": 2}
+    assert saved.save("w", "b", by="ann", at=1, after=1).version == 2, "a repeat finds its version"
+    assert [version.version for version in saved.versions("w", 9)] == [2, 1]
+
+
+def test_a_version_after_one_whose_writer_died_is_refused_and_tells_of_it() -> None:
+    directory = MemoryDirectory()
+    saved = catalog(directory)
+    save(saved, "a")
+    record = {"version": 2, "hash": "b", "created_at": 1, "created_by": "bob"}
+    directory.put_new(("workflow#acme#w", "v#00000002"), record)
+    with pytest.raises(Conflict):
+        saved.save("w", "c", by="ann", at=1, after=1)
+    assert saved.find("w").hash == "b"
 
 
 def test_references_name_a_version_by_number_or_tag() -> None:
