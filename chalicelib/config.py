@@ -77,8 +77,8 @@ class Settings:
 
 
 def queue_name(logical: str) -> str:
-    """A queue's physical name. Read when the app is imported, also by `chalice package`, which knows no settings: the
-    stage is then GRAFT_STAGE or else `dev`."""
+    """A queue's physical name. Read when the app is imported, also by `chalice package`, which sets only the stage's
+    environment_variables of .chalice/config.json; without a GRAFT_STAGE the stage is `dev`."""
     stage = os.environ.get("GRAFT_STAGE") or "dev"
     return os.environ.get("GRAFT_QUEUE_PREFIX", f"graft-{stage}-") + logical
 

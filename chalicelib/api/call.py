@@ -12,7 +12,7 @@ from chalicelib.api.json_body import read_json
 from chalicelib.api.problems import Malformed
 from chalicelib.api.table import Route
 from chalicelib.domain.errors import InvalidInput, NotFound, Problem, TooLarge
-from chalicelib.domain.schema import NAME_PATTERN
+from chalicelib.domain.names import NAME_PATTERN
 from chalicelib.engine.credentials import Claims, TaskClaims
 from chalicelib.engine.services import Services
 

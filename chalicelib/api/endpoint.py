@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import wraps
 from typing import Any, Final
 from urllib.parse import unquote
@@ -84,9 +85,17 @@ def _answer(blueprint: Blueprint, route: Route, params: Mapping[str, str], view:
         return failure(trace_id)
 
 
+def own_url(request_context: Mapping[str, Any]) -> str:
+    """Where the request came in, for deployments that name no public URL: API Gateway's own address and stage."""
+    domain, stage = request_context.get("domainName"), request_context.get("stage")
+    return f"https://{domain}/{stage}" if domain and stage else ""
+
+
 def _call(blueprint: Blueprint, route: Route, params: Mapping[str, str]) -> Call:
     request = blueprint.current_request
     services = context.services()
+    if not services.public_url:
+        services = replace(services, public_url=own_url(request.context))
     given = {name: unquote(value) for name, value in params.items()}
     now = services.clock.now_ms()
     claims = authorise(services.secret, route, given, request.headers, now)

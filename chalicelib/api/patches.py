@@ -30,7 +30,7 @@ def patch_run(call: Call) -> Answer:
     """Patch the run by operations with a reason."""
     body = call.members("description", "base_revision", "dry_run", required=("operations",))
     operations = body["operations"]
-    change = Change(lambda plan: operations, _description(body.get("description")), caps=_caps(call))
+    change = _change(call, operations, body.get("description"))
     base = body.get("base_revision")
     revisions = None if base is None else (_revision(base),)
     return _patched(call, change, _both(revisions, call.if_match()), _flag(body.get("dry_run")))
@@ -39,8 +39,7 @@ def patch_run(call: Call) -> Answer:
 @operation(blueprint)
 def patch_run_document(call: Call) -> Answer:
     """Patch the run by a plain JSON Patch document."""
-    operations = call.json()
-    change = Change(lambda plan: operations, _description(call.query.get("description")), caps=_caps(call))
+    change = _change(call, call.json(), call.query.get("description"))
     return _patched(call, change, call.if_match(), False)
 
 
@@ -73,7 +72,7 @@ def revert_patch(call: Call) -> Answer:
     base = body.get("base_revision")
     revisions = _both(None if base is None else (_revision(base),), call.if_match())
     # The operations are worked out from the graph that the run has then.
-    change = Change(lambda plan: [], _description(body.get("description")), caps=_caps(call))
+    change = _change(call, [], body.get("description"))
     request = _request(call, change, revisions, _flag(body.get("dry_run")))
     answer = patches.revert_patch(call.services, request, int(number))
     return Answer(answer, headers=_etag(answer))
@@ -95,8 +94,12 @@ def _etag(answer: dict[str, Json]) -> dict[str, str]:
     return {"ETag": f'"{answer["revision"]}"'}
 
 
-def _caps(call: Call) -> Json:
-    return None if call.claims is None else call.claims.caps
+def _change(call: Call, operations: Json, description: Json) -> Change:
+    """What the caller asks for, within its credential. A token made for a node counts as that node's own patch."""
+    claims = call.claims
+    assert claims is not None, "a patch route has claims"
+    node = claims.sub.removeprefix("node:") if claims.run_id is not None and claims.sub.startswith("node:") else None
+    return Change(lambda plan: operations, _description(description), caps=claims.caps, author=node)
 
 
 def _both(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> tuple[int, ...] | None:

@@ -11,8 +11,9 @@ from chalicelib.api.compiling import compile_document
 from chalicelib.api.endpoint import operation
 from chalicelib.api.idempotency import key_of, pinned
 from chalicelib.api.problems import Answer
-from chalicelib.domain.errors import Conflict, InvalidInput, Problem
+from chalicelib.domain.errors import Conflict, InvalidInput, Problem, TooLarge
 from chalicelib.domain.ir import Plan
+from chalicelib.domain.limits import lowered
 from chalicelib.domain.schema import MAX_MS
 from chalicelib.engine.catalog import Catalog, Version
 from chalicelib.engine.directory_keys import run_head_key
@@ -69,6 +70,7 @@ def _start_version(call: Call, body: dict[str, Json], version: Version) -> Answe
 
 def _start(call: Call, body: dict[str, Json], plan: Plan, workflow: dict[str, Json]) -> Answer:
     services = call.services
+    _check_size(call, plan)
     key = key_of(call)
     request = StartRequest(
         tenant=call.tenant,
@@ -91,6 +93,13 @@ def _start(call: Call, body: dict[str, Json], plan: Plan, workflow: dict[str, Js
     links = run_links(services.public_url, run_id)
     view = {"run_id": run_id, "status": _status(call, run_id), "links": links}
     return Answer(view, 202, {"Location": links["self"]})
+
+
+def _check_size(call: Call, plan: Plan) -> None:
+    """Raises TooLarge where the body is larger than the workflow takes."""
+    limit = lowered(call.services.limits, plan.document).body_bytes
+    if len(call.raw) > limit:
+        raise TooLarge(f"The body has {len(call.raw)} bytes; this workflow's limits allow {limit}.")
 
 
 def _status(call: Call, run_id: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chalicelib.domain.ir import INLINE_TYPES, TIMER_TYPES
 from chalicelib.domain.json_form import mentions
 from chalicelib.domain.limits import Limits
 from chalicelib.domain.node_types import UNTEMPLATED_KEYS
@@ -23,6 +24,17 @@ def check_head(document: dict[str, Json], problems: ProblemList) -> None:
         from chalicelib.domain.schema_conditions import schema_problems  # noqa: PLC0415
 
         problems.extend(schema_problems(schema, "/input_schema"))
+
+
+def check_times(node: dict[str, Json], index: int, problems: ProblemList, warnings: ProblemList) -> None:
+    """A node's times fit its type: only work on a queue beats, and what runs at once has no time to run out."""
+    kind = node.get("type")
+    if node.get("heartbeat_ms") is not None and isinstance(kind, str) and kind in INLINE_TYPES | TIMER_TYPES:
+        text = f'Nothing reports heartbeats for a node of type "{kind}"; remove heartbeat_ms.'
+        problems.add("bad_value", pointer("nodes", index, "heartbeat_ms"), text)
+    if node.get("timeout_ms") is not None and isinstance(kind, str) and kind in INLINE_TYPES:
+        text = f'A node of type "{kind}" runs at once: timeout_ms has no effect on it. Remove it.'
+        warnings.add("no_effect", pointer("nodes", index, "timeout_ms"), text)
 
 
 def check_blocks(node: dict[str, Json], index: int, limits: Limits, problems: ProblemList) -> None:

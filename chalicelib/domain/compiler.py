@@ -9,7 +9,7 @@ from typing import Any
 from chalicelib.domain import conditions
 from chalicelib.domain import limits as limits_module
 from chalicelib.domain.aliases import normalise
-from chalicelib.domain.block_rules import check_blocks, check_head
+from chalicelib.domain.block_rules import check_blocks, check_head, check_times
 from chalicelib.domain.errors import InvalidDocument, Problem
 from chalicelib.domain.expressions import ExpressionCompiler
 from chalicelib.domain.graph import Graph, read_graph
@@ -72,6 +72,7 @@ def _compile(
     graph = read_graph(document, problems)
     for node, raw in enumerate(graph.raws):
         check_blocks(raw, graph.where[node], limits, problems)
+        check_times(raw, graph.where[node], problems, warnings)
         _check_handler(graph, node, handlers, problems)
     _check_edge_count(graph, limits, problems)
     check_graph(graph, problems, warnings)

@@ -126,6 +126,8 @@ class _Completion:
         if branch is None or branch.mode != "agent_driven":
             return []
         names = output.get("next_nodes") if isinstance(output, dict) else None
+        if branch.default and (names is None or names == []):
+            return list(branch.default)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             return "An agent_driven branch needs an output with a list of node ids under next_nodes."
         outside = [name for name in names if name not in branch.available]

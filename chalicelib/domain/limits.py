@@ -26,7 +26,7 @@ class Limits:
     input_bytes: int = 256 << 10
     #: Bytes of one artifact.
     artifact_bytes: int = 100 << 20
-    #: Settlements per run.
+    #: Commits per run.
     hops: int = 1_000_000
     #: Iterations of one loop.
     loop_iterations: int = 10_000
@@ -45,6 +45,12 @@ class Limits:
 def lowered(limits: Limits, document: Json) -> Limits:
     """The limits that hold for a workflow: the deployment's, lowered by the document's `limits`. Ignores bad values."""
     return lower(limits, document, ProblemList())
+
+
+def hops_allowed(limits: Limits, document: dict[str, Json]) -> int:
+    """The commits that a run of this document may have: as `lowered` says, without its cost, for every step."""
+    given = (document.get("limits") or {}).get("hops")
+    return limits.hops if given is None else min(given, limits.hops)
 
 
 def lower(limits: Limits, document: Json, problems: ProblemList) -> Limits:

@@ -16,6 +16,8 @@ Json = Any
 
 #: A year and a day: no wait is longer.
 MAX_WAIT_S = 366 * 24 * 3600
+#: As the http worker reads it.
+_STATUS = re.compile(r"[1-5](xx|[0-9]{2})", re.IGNORECASE | re.ASCII)
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)", re.ASCII
 )
@@ -45,8 +47,16 @@ def _until(value: str) -> str:
     return value
 
 
+def _status(value: Json) -> Json:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise PydanticCustomError("wrong_type", 'A status is a number, or a pattern such as "2xx"')
+    if not _STATUS.fullmatch(str(value)):
+        raise PydanticCustomError("bad_value", 'A status is 100 to 599, or a pattern such as "2xx"')
+    return value
+
+
 def _statuses(value: Json) -> Json:
-    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+    return value if isinstance(value, list) else [value]
 
 
 _Text = Annotated[str, Field(min_length=1)]
@@ -62,12 +72,12 @@ _Method = Annotated[
     Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
     _late,
 ]
+_STATUS_SCHEMA = {"type": ["integer", "string"]}
 _Statuses = Annotated[
-    list[Annotated[int, Field(ge=100, le=599)]],
-    Field(max_length=500),
+    list[Annotated[Any, BeforeValidator(_status), _late]],
+    Field(min_length=1, max_length=500),
     BeforeValidator(_statuses),
-    _late,
-    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]}),
+    WithJsonSchema({"anyOf": [{"type": ["integer", "string"]}, {"type": "array", "items": _STATUS_SCHEMA}]}),
 ]
 _Object = Annotated[dict[str, Any], _late]
 
@@ -122,7 +132,6 @@ class FailConfig(Part):
     """Config of `fail`."""
 
     error: Annotated[Any, BeforeValidator(_failure)] = None
-    output: Any = None
 
 
 class SucceedConfig(Part):

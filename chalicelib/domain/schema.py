@@ -8,12 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from chalicelib.domain.names import ID_PATTERN, NAME_PATTERN
 from chalicelib.domain.node_types import AVAILABLE_TYPES
 
 Json = Any
 
-ID_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 #: A year and a day: no timeout, backoff or heartbeat is longer.
 MAX_MS = 366 * 24 * 3600 * 1000
 #: Rules of one branch.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.domain.errors import Conflict, InvalidInput, NotFound, Problem, Unavailable
-from chalicelib.domain.schema import NAME_PATTERN
+from chalicelib.domain.names import NAME_PATTERN
 from chalicelib.engine import directory_keys as keys
 from chalicelib.engine.ports import Directory
 

@@ -90,6 +90,8 @@ class Situation:
     chance: float
     #: Joins asked for by Needs.joins that have fired.
     fired: tuple[str, ...] = ()
+    #: The commits that the run may have, where the token began after them; else 0.
+    spent: int = 0
 
     def moment(self) -> Moment:
         """What the pure decision may depend on."""
@@ -104,6 +106,8 @@ def decide(s: Situation) -> Draft:
         return _decide_internal(s)
     if token.attempt == 0:
         return skip_draft(plan, token, s.moment())
+    if s.spent:
+        return finish_node_draft(token, Outcome(error=_spent_error(s.spent)), failed=True)
     node = plan.nodes[token.node]
     if s.work.kind == "wake":
         return settle(plan, token, Outcome(output={}), s.moment())
@@ -143,6 +147,11 @@ def _decide_inline(s: Situation, node: Node) -> Draft:
     if node.type == "fail":
         return finish_node_draft(token, Outcome(error=_fail_error(config.get("error"))), failed=True)
     return finish_node_draft(token, Outcome(output=config.get("output")), failed=False)
+
+
+def _spent_error(hops: int) -> dict[str, Json]:
+    message = f"The run has had the {hops} commits that limits.hops allows it: does a loop go on for too long?"
+    return {"type": "LimitExceeded", "message": message, "retryable": False}
 
 
 def _fail_error(raw: Json) -> dict[str, Json]:

@@ -14,6 +14,7 @@ from chalicelib.domain.ids import Job, Token, job_id, parse_token
 from chalicelib.domain.journal import Item
 from chalicelib.engine.flush import Written, journal_item, write_items
 from chalicelib.engine.ports import CommitAnswer, JournalItem, Outgoing
+from chalicelib.engine.rebuild import give_way
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import Work, continue_text, wake_text
 
@@ -151,6 +152,7 @@ class Effects:
         written, lost = write_items(services, owner, self.runs)
         for run_id in lost:
             failed |= self.runs[run_id].origins
+            give_way(services, run_id)
         for run_id, last in written.items():
             # Other steps' items were written too: they wait for the mark.
             self.runs[run_id].settle_mark |= last.no not in self.runs[run_id].items

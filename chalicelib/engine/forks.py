@@ -112,7 +112,7 @@ def _creation(services: Services, request: ForkRequest, state: State) -> str:
     }
     if request.has_input:
         draft.meta = {name: value for name, value in draft.meta.items() if name not in ("input", "input_ref")}
-        draft.meta |= run_input(services, request.input)
+        draft.meta |= run_input(services, request.input, plan)
     if request.change is not None:
         draft.meta["status"] = "PAUSED"
     draft.snapshot = _kept(services, state)

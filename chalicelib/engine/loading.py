@@ -11,6 +11,7 @@ from chalicelib.domain.commit import Draft, compact
 from chalicelib.domain.errors import BadSignal, GraftError, NotFound, TemplateError
 from chalicelib.domain.ids import Token
 from chalicelib.domain.ir import Plan
+from chalicelib.domain.limits import hops_allowed
 from chalicelib.domain.outcome import Outcome
 from chalicelib.domain.records import parse_began
 from chalicelib.engine.deciding import Situation, decide, needs_of, template_error
@@ -118,7 +119,8 @@ class Loader:
         meta = answer.meta if answer else {}
         joins = answer.joins if answer else {}
         fired = tuple(name for name in needs.joins if "|fire:" in (joins.get(needs.join_field(name)) or ""))
-        self._situations[id(work)] = Situation(work, plan, loaded, meta, now, chance, fired)
+        spent = spent_hops(self._services, plan, job.no)
+        self._situations[id(work)] = Situation(work, plan, loaded, meta, now, chance, fired, spent)
 
     def _values(
         self, needs: Needs, answer: ReadAnswer | None, run_id: str, rev: int, as_of: int, known: dict[str, str]
@@ -158,6 +160,12 @@ class Loader:
             except NotFound:
                 failed.add(opened.origin)
         return sent, broken
+
+
+def spent_hops(services: Services, plan: Plan, no: int) -> int:
+    """The commits that a run of the plan may have, where commit `no` was past the last of them; else 0."""
+    allowed = hops_allowed(services.limits, plan.document)
+    return allowed if no >= allowed else 0
 
 
 def _config_needs(plan: Plan, token: Token, opened: Opened) -> Needs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from chalicelib.domain.commit import Draft, Event
-from chalicelib.domain.errors import NotFound, Unavailable
+from chalicelib.domain.errors import GraftError, NotFound, Unavailable
 from chalicelib.domain.fold import State
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.flush import flush_upto
@@ -55,6 +55,16 @@ def rebuild(services: Services, run_id: str) -> State:
             _announce(services, run_id, folded)
             return folded
     raise Unavailable(f"Run {run_id} changed too often while it was being rebuilt.")
+
+
+def give_way(services: Services, run_id: str) -> None:
+    """The journal refused what the store holds of a run: the store fell behind and moved on, so the journal's state
+    replaces it. Where that cannot be done now, the next refusal or the sweep does it.
+    """
+    try:
+        rebuild(services, run_id)
+    except GraftError:
+        log.exception("a run that is behind its journal could not be rebuilt", extra={"run_id": run_id})
 
 
 def _position(meta: dict[str, str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from chalicelib.domain.errors import NotFound, Unavailable
 from chalicelib.domain.ir import Plan
-from chalicelib.domain.schema import NAME_PATTERN
+from chalicelib.domain.names import NAME_PATTERN
 from chalicelib.engine.flush import flush_run
 from chalicelib.engine.history import load_state
 from chalicelib.engine.ports import RunState

@@ -15,6 +15,7 @@ from chalicelib.domain.input_schema import input_problems
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import compose, parse_item
 from chalicelib.domain.lifecycle import create_draft
+from chalicelib.domain.limits import lowered
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.directory_keys import run_head_key
 from chalicelib.engine.flush import journal_item
@@ -22,7 +23,7 @@ from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.run_list import announce_day
 from chalicelib.engine.run_records import run_records
 from chalicelib.engine.services import Services
-from chalicelib.engine.signals import INLINE_BYTES, continue_text
+from chalicelib.engine.signals import continue_text
 
 Json = Any
 
@@ -107,7 +108,7 @@ def _creation(services: Services, request: StartRequest) -> str:
         "name": request.name or str(request.workflow.get("name") or ""),
         "created_at": str(now),
         "digest": request.digest(),
-        **run_input(services, request.input),
+        **run_input(services, request.input, plan),
     }
     timeout = request.timeout_ms or plan.timeout_ms
     if timeout:
@@ -116,12 +117,12 @@ def _creation(services: Services, request: StartRequest) -> str:
     return compose(creation_head(commit_id, len(draft.events)), text)
 
 
-def run_input(services: Services, value: Json) -> dict[str, str]:
+def run_input(services: Services, value: Json, plan: Plan) -> dict[str, str]:
     """A run's input as meta fields: inline, or a reference where it is large. Raises TooLarge, Unavailable."""
-    text = compact(value)
-    if len(text) > services.limits.artifact_bytes:
-        raise TooLarge(f"The input has {len(text)} bytes; {services.limits.artifact_bytes} are allowed.")
-    if len(text) > max(INLINE_BYTES, services.limits.input_bytes):
+    text, limits = compact(value), lowered(services.limits, plan.document)
+    if len(text) > limits.artifact_bytes:
+        raise TooLarge(f"The input has {len(text)} bytes; {limits.artifact_bytes} are allowed.")
+    if len(text) > limits.input_bytes:
         return {"input_ref": services.artifacts.put(text.encode())}
     return {"input": text}
 

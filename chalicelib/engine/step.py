@@ -16,7 +16,7 @@ from chalicelib.domain.errors import BadSignal, GraftError
 from chalicelib.domain.ids import Job, Token
 from chalicelib.domain.journal import compose, parse_item
 from chalicelib.engine.effects import Effects, Opened
-from chalicelib.engine.loading import Loader
+from chalicelib.engine.loading import Loader, spent_hops
 from chalicelib.engine.ports import CommitAnswer, CommitCall
 from chalicelib.engine.rearm import attempt_deadlines
 from chalicelib.engine.repeats import emitted_before, recover
@@ -220,9 +220,10 @@ class Coordinator:
     def _next(self, opened: Opened, step: Step) -> list[Work]:
         """Inline tokens go on here; tasks are made into messages; timers get their wake-ups."""
         inline: list[Work] = []
+        spent = spent_hops(self._services, self._services.plans.load(opened.job.graph), opened.item.no)
         for token, kind, data in opened.tokens():
             job = opened.job_of(token)
-            if kind == "i":
+            if kind == "i" or (spent and not token.node.startswith("$")):
                 inline.append(Work(job, token, "inline", opened.origin, data=data, proven=False))
             elif kind == "t":
                 step.effects.task(opened, token)

@@ -6,13 +6,13 @@ import logging
 from typing import Any
 
 from chalicelib.domain.commit import compact
-from chalicelib.domain.errors import GraftError, NotFound
+from chalicelib.domain.errors import GraftError, NotFound, Unavailable
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.controls import send_waiting, time_out_run
 from chalicelib.engine.directory_keys import LIVE_SHARDS, live_partition
 from chalicelib.engine.flush import flush_run
 from chalicelib.engine.ports import Outgoing
-from chalicelib.engine.rebuild import ensure_present
+from chalicelib.engine.rebuild import ensure_present, give_way
 from chalicelib.engine.services import Services
 
 Json = Any
@@ -88,6 +88,14 @@ def sweep(services: Services, tick: int) -> int:
         start = page[-1][0]
 
 
+def _write(services: Services, run_id: str) -> None:
+    """Write what is unwritten; where the journal refuses it, the run's state in the store gives way."""
+    try:
+        flush_run(services, run_id)
+    except Unavailable:
+        give_way(services, run_id)
+
+
 def _look_after(services: Services, partition: str, run_id: str, record: Json) -> None:
     """One live run: rebuild it if the store lost it, write what is unwritten, send what nobody sent, or let it go."""
     now = services.clock.now_ms()
@@ -101,5 +109,5 @@ def _look_after(services: Services, partition: str, run_id: str, record: Json) -
     if meta["status"] in ENDED:
         return
     if int(meta["no"]) > int(meta["mark"]):
-        flush_run(services, run_id)
+        _write(services, run_id)
     send_waiting(services, run_id, now if lost else now - UNSENT_MS)

@@ -116,7 +116,7 @@ def measure(sizes: Sizes) -> Section:
     section = Section(
         "bare",
         "Ten hops of ten runs in one batch, and right after it the same EVALSHAs, TransactWriteItems and "
-        "SendMessageBatch without the engine: real Valkey, boto3 over ministack, one process.",
+        "SendMessageBatch without the engine: real Valkey, plain boto3 clients, ministack, one process.",
     )
     pairs: list[tuple[Took, Took]] = []
     calls: set[tuple[int, int]] = set()

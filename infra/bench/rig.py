@@ -35,6 +35,7 @@ from infra.bench.doubles import NoSchedules, QuickArtifacts, QuickDirectory, Qui
 from infra.bench.meter import AwsCall, Meter, MeteredRedis
 from infra.local import aws
 from infra.local.children import stop
+from infra.local.clients import client as plain_client
 from infra.local.environment import Endpoints, child_environment
 from infra.local.ports import HOST, free_port
 from infra.local.provision import provision
@@ -81,7 +82,7 @@ class Rig:
     outbox: Outbox
     meter: Meter
     redis: MeteredRedis
-    #: One boto3 client per service; {} with doubles. Their calls so far are in `aws_calls`.
+    #: A plain boto3 client per service, for bare calls; {} with doubles. The engine's own calls are in `aws_calls`.
     clients: dict[str, Any] = field(default_factory=dict)
     aws_calls: list[AwsCall] = field(default_factory=list)
     pending: deque[str] = field(default_factory=deque)
@@ -167,8 +168,8 @@ def aws_rig() -> Iterator[Rig]:
             DynamoDirectory(dynamodb, settings.table),
             S3Artifacts(clients.client("s3"), settings.bucket),
         )
-        bare = AwsClients(settings)
-        yield Rig(services, outbox, meter, client, {name: bare.client(name) for name in ("sqs", "dynamodb")}, calls)
+        bare = {name: plain_client(settings, name) for name in ("sqs", "dynamodb")}
+        yield Rig(services, outbox, meter, client, bare, calls)
         client.close()
 
 

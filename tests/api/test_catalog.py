@@ -63,11 +63,11 @@ def test_a_patch_that_is_refused_names_its_operation_and_makes_no_version(api: A
 
 def test_a_patch_that_does_not_compile_says_which_operation_is_at_fault(api: Api) -> None:
     save(api, "w", 1)
-    new = {"id": "b", "type": "function", "config": {"handler": "no_such"}}
+    new = {"id": "b", "type": "nothing"}
     reply = patch(api, [*ADD, {"op": "add", "path": "/nodes/-", "value": new}])
     assert reply.status == 422
     assert [(error["code"], error["path"]) for error in reply.json["errors"]] == [
-        ("unknown_handler", "/nodes/1/config/handler")
+        ("unknown_type", "/nodes/1/type")
     ]
     assert reply.json["errors"][0]["message"].endswith("See /operations/1.")
     assert api.get("workflows/w").json["version"] == 1

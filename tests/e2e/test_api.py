@@ -279,9 +279,11 @@ def test_a_missing_scope_is_403_and_another_tenants_things_are_404_on_every_rout
         check_problem(nobody.call(route.method, path, body), 403)
         if "{" in route.path or route.id == "start_run":
             reply = stranger.call(route.method, path, body)
-            check_problem(reply, 404)
+            absent = stranger.call(route.method, path.replace(run_id, "x").replace("secret-flow", "x"), body)
+            check_problem(reply, absent.status)
+            assert reply.status in (404, 422), route.id
             assert b"sleep" not in reply.raw
-            named += 1
+            named += reply.status == 404
     assert named > 10
     assert run_id not in stranger.get("/runs").raw.decode()
     assert "secret-flow" not in stranger.get("/workflows").raw.decode()
@@ -410,7 +412,7 @@ def test_the_patch_of_the_first_hour_adds_a_notifier_to_a_running_workflow(api):
     assert stale["revision"] == 1
     assert api.get(f"/runs/{run_id}/workflow").headers["ETag"] == '"1"'
     run = api.finish(run_id)
-    assert run["status"] == "FAILED" if run["nodes"]["email_notifier"]["status"] == "FAILED" else "COMPLETED"
+    assert (run["status"], run["nodes"]["email_notifier"]["status"]) == ("COMPLETED", "COMPLETED"), run["error"]
     applied = [event for event in api.events(run_id) if event["type"] == "patch_applied"]
     assert [event["actor"] for event in applied] == ["ann"]
     (listed,) = api.get(f"/runs/{run_id}/patches").json["items"]

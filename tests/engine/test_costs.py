@@ -7,6 +7,7 @@ that sees a run for the first time and needs its input reads it once: one more r
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 import redis
@@ -53,18 +54,18 @@ def warm(meter: Meter) -> None:
 
 
 def test_a_plain_hop_is_one_redis_round_trip_one_table_write_and_one_send(on_aws: tuple[Meter, Aws]) -> None:
-    meter, aws = on_aws
+    meter, cloud = on_aws
     warm(meter)
     first = meter.begin(CHAIN, {"k": 1})
-    aws.calls.clear()
+    cloud.calls.clear()
     assert meter.hop(*first, result={"n": 1})["redis"] == 2, "this run's input is read once"
     second = meter.tap.tasks()
     assert [task["config"]["params"] for task in second] == [{"n": 2}]
-    aws.calls.clear()
+    cloud.calls.clear()
     assert meter.hop(*second, result={"n": 2})["redis"] == 1
-    assert sum(aws.calls.values()) == 2
-    assert aws.calls["SendMessageBatch"] == 1
-    assert aws.calls["PutItem"] + aws.calls["TransactWriteItems"] == 1
+    assert sum(cloud.calls.values()) == 2
+    assert cloud.calls["SendMessageBatch"] == 1
+    assert cloud.calls["PutItem"] + cloud.calls["TransactWriteItems"] == 1
 
 
 def test_a_hop_that_needs_no_input_is_one_round_trip_even_the_first_time(meter: Meter) -> None:
@@ -120,16 +121,16 @@ def test_inline_nodes_cost_no_message_and_at_most_two_round_trips_each(meter: Me
 
 
 def test_ten_hops_of_ten_runs_cost_what_one_does(on_aws: tuple[Meter, Aws]) -> None:
-    meter, aws = on_aws
+    meter, cloud = on_aws
     document = {"nodes": [function("a"), function("b", "${output}")], "edges": edges("a:b")}
     warm(meter)
     tasks = [task for _ in range(10) for task in meter.begin(document)]
     assert len(tasks) == 10
-    aws.calls.clear()
+    cloud.calls.clear()
     cost = meter.hop(*tasks, result=1)
     assert len(meter.tap.tasks()) == 10
     assert (cost["redis"], cost["journal.append"]) == (1, 1)
-    assert aws.calls == {"TransactWriteItems": 1, "SendMessageBatch": 1}
+    assert cloud.calls == {"TransactWriteItems": 1, "SendMessageBatch": 1}
 
 
 def test_a_batch_for_two_queues_is_one_send_to_each(meter: Meter) -> None:
@@ -190,7 +191,7 @@ def test_a_hop_costs_the_same_however_far_the_run_has_come(meter: Meter) -> None
     names = [f"n{i}" for i in range(120)]
     document = {
         "nodes": [function(name) for name in names],
-        "edges": edges(*(f"{a}:{b}" for a, b in zip(names, names[1:], strict=False))),
+        "edges": edges(*(f"{a}:{b}" for a, b in pairwise(names))),
     }
     warm(meter)
     tasks, costs = meter.begin(document), []
@@ -202,12 +203,12 @@ def test_a_hop_costs_the_same_however_far_the_run_has_come(meter: Meter) -> None
 
 
 def test_the_end_of_a_run_is_one_journal_call_with_its_records(on_aws: tuple[Meter, Aws]) -> None:
-    meter, aws = on_aws
+    meter, cloud = on_aws
     warm(meter)
     tasks = meter.begin({"nodes": [function("a")], "edges": []})
-    aws.calls.clear()
+    cloud.calls.clear()
     cost = meter.hop(*tasks, result=1)
-    assert aws.calls == {"TransactWriteItems": 1}
+    assert cloud.calls == {"TransactWriteItems": 1}
     assert cost["redis"] <= 4
     assert meter.tap.sent == []
 

@@ -9,6 +9,7 @@ from typing import Any
 from chalicelib.domain.ids import Token, parse_token
 from chalicelib.engine.ports import RunState
 from tests.simulation.reference_state import Result
+from tests.simulation.shared_reads import without
 
 Json = Any
 Found = dict[str, Any]
@@ -28,7 +29,7 @@ def found(state: RunState, tasks: list[dict[str, Json]], document: dict[str, Jso
         "nodes": {node["id"]: _node_status(state, node["id"]) for node in document["nodes"]},
         "executions": _executions(state),
         "vars": {name: json.loads(text.split("|", 2)[2]) for name, text in state["vars"].items() if "#" not in name},
-        "tasks": {(t["node_id"], tuple(t["loops"].items())): t["config"] for t in tasks if t["attempt"] == 1},
+        "tasks": {(t["node_id"], tuple(t["loops"].items())): without(t["config"]) for t in tasks if t["attempt"] == 1},
     }
 
 
@@ -102,7 +103,7 @@ def _difference(engine: Found, wanted: Found) -> list[str]:
 
 def _function_tasks(tasks: dict[Any, Any], document: dict[str, Json]) -> dict[Any, Any]:
     functions = {node["id"] for node in document["nodes"] if node["type"] == "function"}
-    return {key: config for key, config in tasks.items() if key[0] in functions and config is not None}
+    return {key: without(config) for key, config in tasks.items() if key[0] in functions and config is not None}
 
 
 def _mapping(name: str, engine: dict[Any, Any], wanted: dict[Any, Any]) -> list[str]:

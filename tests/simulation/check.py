@@ -14,12 +14,12 @@ import redis
 from chalicelib.domain.fold import fold
 from chalicelib.domain.journal import parse_item
 from infra.local.redis_server import RedisServer
-from tests.simulation import reference
+from tests.simulation import reference, shared_reads
 from tests.simulation.agreement import differences, found, joins_wait_for_cancelled_work
 from tests.simulation.drawn import SimulatedRun
 from tests.simulation.following import JournalOrder
 from tests.simulation.invariants import require
-from tests.simulation.world import World
+from tests.simulation.world import SECRET, World
 
 #: In every third world the ends of runs depend on the order of events; there the reference follows the engine's order.
 RACING_EVERY = 3
@@ -64,13 +64,16 @@ def _judge(world: World, run: SimulatedRun, *, racing: bool) -> None:
     for name, fields in state.items():
         mine = {field: text for field, text in folded[name].items() if (name, field) != ("meta", "mark")}
         require(fields == mine, f"run {run.run_id}: folding the journal gives another `{name}`: {fields} {mine}")
+    items = world.audit.chains[run.run_id].items
+    tasks = [task for task in world.queues.tasks if task["run_id"] == run.run_id]
+    if racing:
+        shared_reads.judge(items, tasks, run.document, SECRET)
     if racing and joins_wait_for_cancelled_work(state, run.document):
         return
-    order = None if not racing else JournalOrder(run.run_id, world.audit.chains[run.run_id].items)
+    order = None if not racing else JournalOrder(run.run_id, items)
     wanted = reference.run(run.document, run.input, run.behave, order)
     if racing and wanted.notes[HARMLESS]:
         return
-    tasks = [task for task in world.queues.tasks if task["run_id"] == run.run_id]
     lines = differences(found(state, tasks, run.document), wanted, run.document)
     require(not lines, f"run {run.run_id} ends otherwise than in the reference:\n" + "\n".join(lines))
 
