@@ -123,7 +123,7 @@ def _stuck(services: Services, arrived: Arrived, reason: str) -> None:
     if is_beat(arrived.body):  # losing one fails nothing
         return
     for job in jobs:
-        if is_last_word(arrived.body) or not _signal_failure(services, job, reason):
+        if is_last_word(arrived.body) or not fail_by_signal(services, job, reason):
             end_run(services, job, reason)
 
 
@@ -132,11 +132,7 @@ def _fail(services: Services, arrived: Arrived, reason: str, text: str) -> None:
     jobs = jobs_in(text, services.secret)
     _keep(services, arrived, reason, text, jobs)
     for job in jobs:
-        _signal_failure(services, job, reason)
-
-
-def _signal_failure(services: Services, job: Job, reason: str) -> bool:
-    return fail_by_signal(services, job, job_id(job, services.secret), reason)
+        fail_by_signal(services, job, reason)
 
 
 def _keep(services: Services, arrived: Arrived, reason: str, text: str, jobs: Sequence[Job]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from chalicelib.domain.commit import Draft
 from chalicelib.domain.decide import settle
-from chalicelib.domain.errors import EvaluationError, TemplateError
+from chalicelib.domain.errors import BadSignal, EvaluationError, TemplateError
 from chalicelib.domain.failing import fail
 from chalicelib.domain.harmless import is_harmless, joins_ahead
 from chalicelib.domain.ids import END, START, Token
@@ -31,10 +32,19 @@ from chalicelib.engine.run_records import RECORD_META
 from chalicelib.engine.signals import Work
 
 Json = Any
+#: Tokens of a node: its own, and those of its timers. The others are the run's.
+_OF_NODE = re.compile(r"(?:\$(?:arm|retry|beaten):)?([^$].*)")
 #: Node types that only pass on what reached them.
 PASSING = frozenset({"pass", "branch", "loop"})
 #: Node types whose config is resolved by the coordinator when they run.
 CONFIGURED = frozenset({"transform", "fail", "succeed", "wait"})
+
+
+def check_node(token: Token, plan: Plan) -> None:
+    """Raises BadSignal for a token of a node that the graph does not have: signed on a graph that was lost."""
+    named = _OF_NODE.fullmatch(token.node)
+    if named and named[1] not in plan.nodes:
+        raise BadSignal(f"The run's graph has no node {named[1]}.")
 
 
 def needs_of(work: Work, plan: Plan) -> Needs:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from chalicelib.domain.commit import Draft, compact
@@ -14,7 +16,7 @@ from chalicelib.domain.ir import Plan
 from chalicelib.domain.limits import hops_allowed
 from chalicelib.domain.outcome import Outcome
 from chalicelib.domain.records import parse_began
-from chalicelib.engine.deciding import Situation, decide, needs_of, template_error
+from chalicelib.engine.deciding import Situation, check_node, decide, needs_of, template_error
 from chalicelib.engine.dispatch import task_message
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.needs import NOW, Needs, RunInfo, run_info, values
@@ -24,6 +26,7 @@ from chalicelib.engine.services import Services
 from chalicelib.engine.signals import INLINE_BYTES, Work
 
 Json = Any
+log = logging.getLogger("graft.step")
 #: A task that began, and its message.
 Sent = tuple[Opened, Token, Outgoing]
 #: Runs whose input is kept in memory, and the largest input kept (bytes).
@@ -46,7 +49,9 @@ class Loader:
         for work in works:
             try:
                 self._bound(work)
-                wanted.append((work, needs_of(work, self._services.plans.load(work.job.graph))))
+                plan = self._services.plans.load(work.job.graph)
+                check_node(work.token, plan)
+                wanted.append((work, needs_of(work, plan)))
             except BadSignal as error:
                 effects.refuse(work.job.token, error.detail, work.origin)
             except GraftError:
@@ -56,8 +61,7 @@ class Loader:
         for (work, needs), answer in zip(wanted, answers, strict=True):
             if answer is not None and not answer.found:
                 ready += recover(self._services, work, failed)
-            elif self._due(work, answer, effects):
-                self._situate(work, needs, answer)
+            elif self._due(work, answer, effects) and self._situate(work, needs, answer, failed):
                 ready.append(work)
         return [work for work in ready if id(work) in self._situations]
 
@@ -109,18 +113,25 @@ class Loader:
             return False
         return True
 
-    def _situate(self, work: Work, needs: Needs, answer: ReadAnswer | None) -> None:
+    def _situate(self, work: Work, needs: Needs, answer: ReadAnswer | None, failed: set[int]) -> bool:
+        """Make ready what deciding the work takes. False, and its message delivered again, where a value is gone."""
         job, plan = work.job, needs.plan
-        loaded = self._values(needs, answer, job.run_id, job.rev, _as_of(work), {})
         reads_it = "output" in needs.names or work.token.node in needs.nodes
-        if work.outcome.ref is not None and work.outcome.output is None and reads_it:
-            work.outcome = Outcome(self.fetch(work.outcome.ref), work.outcome.ref, None, work.outcome.job)
+        try:
+            loaded = self._values(needs, answer, job.run_id, job.rev, _as_of(work), {})
+            if work.outcome.ref is not None and work.outcome.output is None and reads_it:
+                work.outcome = replace(work.outcome, output=self.fetch(work.outcome.ref))
+        except NotFound:
+            log.exception("a stored value is gone", extra={"run_id": job.run_id, "token": job.token})
+            failed.add(work.origin)
+            return False
         now, chance = self._services.clock.now_ms(), self._services.ids.uniform()
         meta = answer.meta if answer else {}
         joins = answer.joins if answer else {}
         fired = tuple(name for name in needs.joins if "|fire:" in (joins.get(needs.join_field(name)) or ""))
         spent = spent_hops(self._services, plan, job.no)
         self._situations[id(work)] = Situation(work, plan, loaded, meta, now, chance, fired, spent)
+        return True
 
     def _values(
         self, needs: Needs, answer: ReadAnswer | None, run_id: str, rev: int, as_of: int, known: dict[str, str]
@@ -135,8 +146,8 @@ class Loader:
         return values(needs, answer, info, rev, run_id, self.fetch, as_of, known)
 
     def fetch(self, ref: str) -> Json:
-        """The JSON value of an artifact. Raises NotFound, Unavailable."""
-        return json.loads(self._services.artifacts.get(ref))
+        """The JSON value of an artifact, or its text where it is no JSON. Raises NotFound, Unavailable."""
+        return artifact_value(self._services.artifacts.get(ref))
 
     def messages(self, tasks: Sequence[tuple[Opened, Token]], failed: set[int]) -> tuple[list[Sent], list[Work]]:
         """The messages of tasks that began, and the works that fail those whose config cannot be resolved."""
@@ -160,6 +171,16 @@ class Loader:
             except NotFound:
                 failed.add(opened.origin)
         return sent, broken
+
+
+def artifact_value(body: bytes) -> Json:
+    """What expressions see of an artifact. NaN and Infinity are not JSON."""
+    try:
+        value = json.loads(body)
+        compact(value)
+    except (ValueError, RecursionError):
+        return body.decode("utf-8", "replace")
+    return value
 
 
 def spent_hops(services: Services, plan: Plan, no: int) -> int:

@@ -17,6 +17,9 @@ Json = Any
 _REF = re.compile(r"artifact://sha256/[0-9a-f]{64}")
 #: Bytes of a result that a signal may carry inline (SPEC 7); larger ones travel as artifacts.
 INLINE_BYTES = 64 * 1024
+#: Levels of lists and objects in a signal; expressions read no deeper values, and writing them takes stack.
+MAX_DEPTH = 200
+TOO_DEEP = f"The signal nests lists and objects more than {MAX_DEPTH} deep; flatten them."
 
 
 @dataclass(slots=True)
@@ -62,7 +65,9 @@ def parse(text: str, origin: int, secret: bytes) -> list[Work]:
     if kind == "heartbeat":
         return [Work(job, token, "heartbeat", origin)]
     _check_names(message, job, token)
-    outcome = _outcome(message)
+    # Brackets are counted first: looking through a value costs more than reading it.
+    deep = text.count("[") + text.count("{") > MAX_DEPTH and _nests(message, MAX_DEPTH)
+    outcome = _undeliverable(TOO_DEEP, message["job_id"]) if deep else _outcome(message)
     return [Work(job, token, "signal", origin, outcome, patch=message.get("patch") if outcome.error is None else None)]
 
 
@@ -89,29 +94,53 @@ def _check_names(message: dict[str, Json], job: Job, token: Token) -> None:
 
 def _outcome(message: dict[str, Json]) -> Outcome:
     """A result that breaks the format fails the token as Undeliverable, so that the run can go on (SPEC 6.5)."""
-    metadata = message.get("metadata") if isinstance(message.get("metadata"), dict) else {}
-    job = message["job_id"]
+    job, metadata = message["job_id"], _metadata(message.get("metadata"))
     status = message.get("status")
     if status == "failed":
-        return Outcome(error=_error(message.get("error")), job=job, metadata=metadata or {})
+        return Outcome(error=_error(message.get("error")), job=job, metadata=metadata)
     if status != "completed":
         return _undeliverable(f"status {status!r} is neither completed nor failed.", job)
     ref = message.get("result_ref")
     if ref is not None:
         if not isinstance(ref, str) or not _REF.fullmatch(ref):
             return _undeliverable("result_ref is not an artifact://sha256/<hex> id.", job)
-        return Outcome(ref=ref, job=job, metadata=metadata or {})
-    try:
-        compact(message.get("result"))
-    except ValueError:
+        return Outcome(ref=ref, job=job, metadata=metadata)
+    if not _is_json(message.get("result")):
         return _undeliverable("result holds NaN or Infinity, which JSON does not have.", job)
-    return Outcome(output=message.get("result"), job=job, metadata=metadata or {})
+    return Outcome(output=message.get("result"), job=job, metadata=metadata)
+
+
+def _metadata(raw: Json) -> dict[str, Json]:
+    """What the worker says about its work; {} for what is no JSON object: a good result is not lost for it."""
+    return raw if isinstance(raw, dict) and _is_json(raw) else {}
+
+
+def _is_json(value: Json) -> bool:
+    try:
+        compact(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _nests(value: Json, depth: int) -> bool:
+    """Whether lists and objects are inside one another more than `depth` times."""
+    level = [value]
+    for _ in range(depth + 1):
+        level = [item for one in level if isinstance(one, dict | list) for item in _items(one)]
+        if not level:
+            return False
+    return True
+
+
+def _items(value: Json) -> list[Json]:
+    return list(value.values()) if isinstance(value, dict) else list(value)
 
 
 def _expired(message: dict[str, Json]) -> Outcome:
     """The timeout detector found this attempt's deadline past."""
     reason = message.get("reason")
-    if reason not in EXPIRED:
+    if not isinstance(reason, str) or reason not in EXPIRED:
         raise BadSignal(f"reason {reason!r} is none of {', '.join(EXPIRED)}.")
     return Outcome(error={"type": reason, "message": EXPIRED[reason], "retryable": True}, job=message["job_id"])
 
@@ -125,10 +154,10 @@ EXPIRED = {
 
 def _error(raw: Json) -> dict[str, Json]:
     given = raw if isinstance(raw, dict) else {"message": str(raw) if raw is not None else "The worker gave no reason."}
-    kind, message = given.get("type", "TaskFailed"), given.get("message", "")
+    kind, message = ("" if given.get(name) is None else str(given[name]) for name in ("type", "message"))
     return {
-        "type": str(kind)[:200] or "TaskFailed",
-        "message": str(message)[:4096],
+        "type": kind[:200] or "TaskFailed",
+        "message": message[:4096],
         "retryable": given.get("retryable") is not False,
     }
 

@@ -92,7 +92,11 @@ class Coordinator:
 
     def _beat(self, work: Work, step: Step) -> None:
         """The worker is at it: its heartbeat deadline moves, if there still is one."""
-        node = self._services.plans.load(work.job.graph).nodes.get(work.token.node)
+        try:
+            node = self._services.plans.load(work.job.graph).nodes.get(work.token.node)
+        except GraftError:
+            log.warning("a heartbeat was lost: its graph could not be read", extra={"run_id": work.job.run_id})
+            return
         if node is not None and node.heartbeat_ms is not None:
             now = self._services.clock.now_ms()
             due = attempt_deadlines(self._services, node, work.job, now, now)

@@ -8,7 +8,7 @@ from typing import Any
 
 from chalicelib.domain.commit import Draft, Event, compact
 from chalicelib.domain.errors import BadSignal, Unavailable
-from chalicelib.domain.ids import Job, parse_job_id, parse_token
+from chalicelib.domain.ids import Job, job_id, parse_job_id, parse_token
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.outside import commit_outside
 from chalicelib.engine.ports import Outgoing
@@ -54,7 +54,7 @@ def _object(text: str) -> dict[str, Json]:
     return message if isinstance(message, dict) else {}
 
 
-def fail_by_signal(services: Services, job: Job, name: str, reason: str) -> bool:
+def fail_by_signal(services: Services, job: Job, reason: str) -> bool:
     """Fail a node's token by a signal of its own, which the coordinator settles as any other: where it was settled
     before, nothing changes. False for the coordinator's own tokens, which take no signal. Raises Unavailable.
     """
@@ -62,7 +62,8 @@ def fail_by_signal(services: Services, job: Job, name: str, reason: str) -> bool
     if token.node.startswith("$") or token.attempt == 0:
         return False
     error = {"type": ERROR_TYPE, "message": reason[:REASON_CHARS], "retryable": False}
-    head = {"version": "1.0", "job_id": name, "run_id": job.run_id, "node_id": token.node}
+    signed = job_id(job, services.secret)
+    head = {"version": "1.0", "job_id": signed, "run_id": job.run_id, "node_id": token.node}
     services.queues.send([Outgoing(SIGNALS, compact({**head, "status": "failed", "error": error}))])
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -62,7 +63,7 @@ class Section:
 def percentile(found: Sequence[float], part: float) -> float:
     """The smallest value that `part` (0..1) of them do not exceed. `found` holds at least one."""
     ordered = sorted(found)
-    return ordered[min(len(ordered) - 1, max(0, round(part * len(ordered) + 0.5) - 1))]
+    return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
 
 
 def _short(value: float) -> float:

@@ -10,6 +10,7 @@ from infra.bench.sizes import Sizes
 
 #: In the order in which they run: counts first, the machine's whole attention last.
 PARTS: dict[str, Callable[[Sizes], Section]] = {
+    "machine": pure.machine,
     "calls": hops.calls,
     "bare": bare.measure,
     "settlements": hops.settlements,

@@ -42,16 +42,26 @@ class Api:
         """POST, under an Idempotency-Key, so that a repeat after a broken connection is harmless. Raises CliError."""
         return self._call("POST", path, body, {})
 
+    def put(self, path: str, body: Json) -> Json:
+        """PUT. Raises CliError."""
+        return self._call("PUT", path, body, {})
+
+    def patch(self, path: str, body: Json, if_match: int | None = None) -> Json:
+        """PATCH, repeated as POST is, and only of what `if_match` numbers, if that is given. Raises CliError."""
+        return self._call("PATCH", path, body, {}, {} if if_match is None else {"If-Match": f'"{if_match}"'})
+
     def close(self) -> None:
         """Close all connections."""
         self._pool.clear()
 
-    def _call(self, method: str, path: str, body: Json, query: Mapping[str, Json]) -> Json:
+    def _call(
+        self, method: str, path: str, body: Json, query: Mapping[str, Json], more: Mapping[str, str] | None = None
+    ) -> Json:
         given = {name: value for name, value in query.items() if value is not None}
         url = f"{self.url}{PREFIX}{path}" + (f"?{urlencode(given)}" if given else "")
-        headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
+        headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", **(more or {})}
         data = None
-        if method == "POST":
+        if method != "GET":
             headers |= {"Content-Type": "application/json", "Idempotency-Key": uuid.uuid4().hex}
             data = json.dumps(body).encode()
         status, text = self._send(method, url, data, headers)

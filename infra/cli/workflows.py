@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from infra.cli import show
+from infra.cli import show, workflow_diff
 from infra.cli.client import segment
 from infra.cli.connect import connect
 from infra.cli.documents import read_document
@@ -16,24 +16,43 @@ from infra.cli.options import AsJson, Token, Url
 Json = Any
 
 app = typer.Typer(no_args_is_help=True, help="Saved workflows.")
+app.command("diff")(workflow_diff.diff)
 
 
 @app.command("save")
 def save(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A workflow, JSON or YAML.")],
+    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="A workflow, JSON or YAML.")] = None,
     name: Annotated[str | None, typer.Option(help="Its name; by default the one in the file.")] = None,
+    run: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Instead of FILE: the graph that a run has now.")
+    ] = None,
     tag: Annotated[str | None, typer.Option(help="Put this tag on the new version.")] = None,
     url: Url = None,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """Save a new version of a workflow; the same content keeps its version."""
+    body = {**_given(file, name, run), **({"tag": tag} if tag else {})}
+    saved = connect(url, token).post("/workflows", body)
+    _print_saved(saved, body["name"], as_json)
+
+
+def _given(file: str | None, name: str | None, run: str | None) -> dict[str, Json]:
+    """What is to be saved, and its name. Raises CliError."""
+    if (file is None) == (run is None):
+        raise CliError("Pass a FILE, or --run with the id of a run.")
+    if file is None:
+        if not name:
+            raise CliError("A run's graph needs a name to be saved under: pass --name.")
+        return {"name": name, "run_id": run}
     document = read_document(file)
     name = name or (document.get("name") if isinstance(document, dict) else None)
     if not isinstance(name, str):
         raise CliError(f"{file} has no name: pass --name, or write one at /name.")
-    body = {"name": name, "workflow": document, **({"tag": tag} if tag else {})}
-    saved = connect(url, token).post("/workflows", body)
+    return {"name": name, "workflow": document}
+
+
+def _print_saved(saved: dict[str, Json], name: str, as_json: bool) -> None:
     if as_json:
         show.print_json(saved)
     else:
@@ -76,3 +95,67 @@ def show_workflow(
         return
     show.say(f"{found.get('name', name)}, version {found.get('version')}", "bold")
     show.value("workflow", found.get("workflow"))
+
+
+@app.command("versions")
+def versions(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name.")],
+    limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Go on where a list before ended.")] = None,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """List a workflow's versions, newest first."""
+    page = connect(url, token).get(f"/workflows/{segment(name)}/versions", limit=limit, cursor=cursor)
+    if as_json:
+        show.print_json(page)
+        return
+    rows = [
+        (
+            item.get("version"),
+            show.moment(item.get("created_at")),
+            item.get("created_by"),
+            ", ".join(item.get("tags", [])),
+        )
+        for item in page["items"]
+    ]
+    show.table(("version", "created", "by", "tags"), rows)
+    if page.get("next_cursor"):
+        show.say(f"There are more: --cursor {page['next_cursor']}", "dim")
+
+
+@app.command("patch")
+def patch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name.")],
+    file: Annotated[str, typer.Option("--file", help="JSON Patch operations, JSON or YAML; - reads standard input.")],
+    base: Annotated[int | None, typer.Option(min=1, help="Only if this version is the latest.")] = None,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Save what a JSON Patch makes of the latest version."""
+    operations = read_document(file)
+    saved = connect(url, token).patch(f"/workflows/{segment(name)}", operations, base)
+    _print_saved(saved, name, as_json)
+
+
+@app.command("tag")
+def tag(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The workflow's name.")],
+    tag: Annotated[str, typer.Argument(metavar="TAG", help="The tag.")],
+    version: Annotated[int | None, typer.Argument(metavar="[VERSION]", min=1, help="Point the tag at it.")] = None,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Point a tag at a version; without one, show where it points and has pointed."""
+    api, path = connect(url, token), f"/workflows/{segment(name)}/tags/{segment(tag)}"
+    found = api.get(path) if version is None else api.put(path, {"version": version})
+    if as_json:
+        show.print_json(found)
+        return
+    show.say(f"{name}@{tag} is version {found.get('version')}.")
+    if version is None:
+        rows = [(move.get("version"), show.moment(move.get("at")), move.get("by")) for move in found["history"]]
+        show.table(("version", "since", "by"), rows)

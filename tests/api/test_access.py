@@ -57,7 +57,15 @@ def filled(api: Api, route: Route) -> str:
     run_id = api.post("runs", {"workflow": ONE, "input": {"n": 1}}).json["run_id"]
     if route.id == "revert_patch":
         api.post(f"runs/{run_id}/patch", {"operations": [{"op": "add", "path": "/metadata", "value": {}}]})
-    names = {"name": "one", "tag": "prod", "run_id": run_id, "node_id": "a", "sha256": sha256, "token": "none", "n": "1"}
+    names = {
+        "name": "one",
+        "tag": "prod",
+        "run_id": run_id,
+        "node_id": "a",
+        "sha256": sha256,
+        "token": "none",
+        "n": "1",
+    }
     return route.full_path.format(**names) + QUERIES.get(route.id, "")
 
 

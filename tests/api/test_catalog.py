@@ -66,9 +66,7 @@ def test_a_patch_that_does_not_compile_says_which_operation_is_at_fault(api: Api
     new = {"id": "b", "type": "nothing"}
     reply = patch(api, [*ADD, {"op": "add", "path": "/nodes/-", "value": new}])
     assert reply.status == 422
-    assert [(error["code"], error["path"]) for error in reply.json["errors"]] == [
-        ("unknown_type", "/nodes/1/type")
-    ]
+    assert [(error["code"], error["path"]) for error in reply.json["errors"]] == [("unknown_type", "/nodes/1/type")]
     assert reply.json["errors"][0]["message"].endswith("See /operations/1.")
     assert api.get("workflows/w").json["version"] == 1
 

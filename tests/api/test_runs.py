@@ -212,3 +212,11 @@ def test_a_start_that_breaks_a_rule_says_which(api: Api) -> None:
     assert broken.status == 422
     assert broken.json["type"] == "urn:graft:problem:invalid-workflow"
     assert broken.json["errors"][0]["path"] == "/nodes/0/type"
+
+
+def test_a_workflow_lowers_the_bytes_that_a_start_may_have(api: Api) -> None:
+    document = {**ONE, "limits": {"body_bytes": 1000}}
+    api.post("workflows", {"name": "small", "workflow": document})
+    assert api.post("workflows/small/runs", {"input": {"n": "x" * 900}}).status == 202
+    assert api.post("workflows/small/runs", {"input": {"n": "x" * 1000}}).status == 413
+    assert api.post("runs", {"workflow": document, "input": {"n": "x" * 1000}}).status == 413

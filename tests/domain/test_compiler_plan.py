@@ -155,8 +155,13 @@ def test_secrets_stand_in_function_and_http_config_only():
 @pytest.mark.parametrize(
     "config",
     [
-        {"url": "${input.url}", "method": "${input.method}", "expect_status": 404, "headers": "${input.headers}"},
-        {"url": "http://x.org/${input.path}", "query": {"a": "${input.a}"}, "expect_status": [200, 404], "body": None},
+        {"url": "${input.url}", "method": "${input.method}", "expect_status": "2xx", "headers": "${input.headers}"},
+        {
+            "url": "http://x.org/${input.path}",
+            "query": {"a": "${input.a}"},
+            "expect_status": [200, "404", "3XX", "${input.x}"],
+            "body": None,
+        },
     ],
 )
 def test_any_config_value_may_be_a_template(config):
@@ -242,3 +247,8 @@ def test_the_schema_for_editors_accepts_the_example_and_knows_configs_by_type():
     assert not validator.is_valid(workflow([node("a", "function", config={})]))
     assert not validator.is_valid(workflow([node("a", "magic")]))
     assert not validator.is_valid(workflow(["a"], extra=1))
+
+
+def test_a_timeout_of_what_runs_at_once_is_a_warning():
+    late = [node("a", timeout_ms=5), node("w", "wait", config={"seconds": 1}, timeout_ms=5)]
+    assert warned(workflow(late)) == [("no_effect", "/nodes/0/timeout_ms")]

@@ -21,7 +21,7 @@ from tests.simulation.reference_state import Outcome
 
 Json = Any
 ADDING = ("node", "edge", "node")
-ALL = (*ADDING, "entry", "remove", "remove", "unlink", "join", "config")
+ALL = (*ADDING, "entry", "remove", "remove", "unlink", "thin", "thin", "thin", "join", "config")
 
 
 class Run:
@@ -85,7 +85,7 @@ class Run:
         self.harness.answer(task, body)
 
     def patch(self) -> None:
-        operations = [op for _ in range(self.rng.randrange(1, 4)) for op in self.operations()]
+        operations = [op for _ in range(self.rng.choice([1, 1, 1, 2, 3])) for op in self.operations()]
         before = dump(self.harness)
         self.before_failure = self.before_failure and "error" not in self.harness.meta(self.run_id)
         try:
@@ -115,10 +115,22 @@ class Run:
         if kind == "unlink":
             edges = plan.document["edges"]
             return [remove(f"/edges/{rng.randrange(len(edges))}")] if edges else []
+        if kind == "thin":
+            return self.thinned(plan)
         if kind == "join":
             join = rng.choice(["any", "all", {"count": 2}, {"any": True, "cancel_losers": True}])
             return [{"op": "add", "path": f"/nodes/{one}/join", "value": join}]
         return [replace(f"/nodes/{one}/metadata", {"x": 1})] if "metadata" in plan.document["nodes"][0] else []
+
+    def thinned(self, plan: Any) -> list[Json]:
+        """One way less into a join, if possible one that has been reached already."""
+        joins = [name for name, node in plan.nodes.items() if node.counted]
+        reached = [name for name in joins if f"{name}@" in self.harness.store.snapshot(self.run_id)["jn"]]
+        if not joins:
+            return []
+        key = self.rng.choice(plan.nodes[self.rng.choice(reached or joins)].in_edges)
+        source = plan.edges[key].source
+        return [remove(f"/nodes/{source}") if self.rng.random() < 0.5 else remove(f"/edges/{key}")]
 
     def check(self) -> None:
         self.harness.assert_fold_equals_store(self.run_id)

@@ -156,7 +156,7 @@ class _Run(Board):
         if branch is None:
             return set()
         if branch.get("type") == "agent_driven":
-            return {"chosen"}
+            return {"chosen"} if _named(env["output"]) or "default" not in branch else {"default"}
         every = branch.get("mode") == "all"
         matched: set[str] = set()
         for at, rule in enumerate(branch.get("rules", [])):
@@ -205,8 +205,14 @@ def _retried(retry: dict[str, Any], attempt: int, outcome: Outcome) -> bool:
     return outcome.retryable and attempt < retry.get("max_attempts", 1) and wanted and not barred
 
 
+def _named(output: Any) -> Any:
+    return output.get("next_nodes") if isinstance(output, dict) else None
+
+
 def _known_choice(branch: dict[str, Any], output: Any) -> bool:
     if branch.get("type") != "agent_driven":
         return True
-    named = output.get("next_nodes") if isinstance(output, dict) else None
+    named = _named(output)
+    if named is None and branch.get("default"):
+        return True
     return isinstance(named, list) and set(named) <= set(branch["available_next_nodes"])

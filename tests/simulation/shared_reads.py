@@ -1,4 +1,4 @@
-"""What tasks of racing documents read of others (drawn._share), held against the journal up to their creating commit."""
+"""What tasks of racing documents read of others (drawn._share), held against the journal up to their creation."""
 
 from __future__ import annotations
 

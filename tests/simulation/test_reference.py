@@ -91,6 +91,12 @@ CASES: list[tuple[str, dict[str, Any], Any, str, dict[str, Any]]] = [
      workers(a={"next_nodes": ["c"]}), "a:C b:S c:C", {}),
     ("agent names others", doc("", {"a": {"branch": {"type": "agent_driven", "available_next_nodes": ["b"]}}, "b": {}}),
      workers(a={"next_nodes": ["z"]}), "a:F", {"status": "FAILED"}),
+    ("agent names none", doc("", {
+        "a": {"branch": {"type": "agent_driven", "available_next_nodes": ["b"], "default": ["c"]}}, "b": {}, "c": {}}),
+     workers(a={"next_nodes": []}), "a:C b:S c:C", {}),
+    ("agent says nothing", doc("", {
+        "a": {"branch": {"type": "agent_driven", "available_next_nodes": ["b"], "default": ["c"]}}, "b": {}, "c": {}}),
+     workers(a="done"), "a:C b:S c:C", {}),
     ("loop over edge", doc("a>L L>z", {"L": loop("a")}),
      workers(), "a:C L:C z:C", {"a": "L1#1:C L2#1:C L3#1:C", "z": "#1:C"}),
     ("loop on itself", doc("L>z", {"L": loop("L", "output.n < 2")}), workers(), "z:C", {"L": "L1#1:C L2#1:C"}),
