@@ -110,7 +110,8 @@ def _localstack(host: str) -> Session:
             "LOCALSTACK_HOST is set but localstack-client is not installed; "
             "install it, or set AWS_ENDPOINT_URL to the LocalStack's URL instead."
         ) from None
-    return LocalStackSession(localstack_host=host)
+    # The keys that LocalStack documents; others may be refused where signed links are checked.
+    return LocalStackSession(aws_access_key_id="test", aws_secret_access_key="test", localstack_host=host)
 
 
 def _config(service: str, local: bool) -> Config:

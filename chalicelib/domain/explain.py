@@ -53,7 +53,8 @@ def explain(facts: Facts) -> dict[str, Json]:
     if meta["status"] in ENDED:
         return {**_head(facts, _ended(meta)), "waiting": [], "waiting_total": 0, "problems": []}
     tokens = sorted(facts.state["tok"].items(), key=lambda item: parse_began(item[1]).no)
-    entries = [_entry(facts, parse_token(name), parse_began(record)) for name, record in tokens]
+    usual = _longest(facts.state)
+    entries = [_entry(facts, parse_token(name), parse_began(record), usual) for name, record in tokens]
     entries += waiting_joins(facts.plan, facts.state)
     problems = _problems(facts, entries)
     shown = [{key: value for key, value in entry.items() if key != "problems"} for entry in entries[:MOST]]
@@ -89,7 +90,7 @@ def _sentence(status: str, entries: list[dict[str, Json]]) -> str:
     return f"The run is {status} and waits for {listed or 'nothing'}.{held}"
 
 
-def _entry(facts: Facts, token: Token, began: Began) -> dict[str, Json]:
+def _entry(facts: Facts, token: Token, began: Began, usual: Mapping[str, int]) -> dict[str, Json]:
     """One outstanding token."""
     node = token.node.split(":", 1)[1] if token.node.startswith(("$arm:", "$retry:")) else token.node
     own = node.startswith("$")
@@ -103,7 +104,8 @@ def _entry(facts: Facts, token: Token, began: Began) -> dict[str, Json]:
     }
     if token.index is not None:
         entry["index"] = token.index
-    return {**entry, **_wait(facts, node, token, began), "problems": _token_problems(facts, node, token, began)}
+    problems = _token_problems(facts, node, token, began, usual.get(node, 0))
+    return {**entry, **_wait(facts, node, token, began), "problems": problems}
 
 
 def _wait(facts: Facts, node: str, token: Token, began: Began) -> dict[str, Json]:
@@ -140,8 +142,8 @@ def _deadline(facts: Facts, node: str, began: Began) -> int | None:
     return None if known is None or known.timeout_ms is None else began.at_ms + known.timeout_ms
 
 
-def _token_problems(facts: Facts, node: str, token: Token, began: Began) -> list[tuple[str, str]]:
-    """(code, message) of what looks wrong with one token."""
+def _token_problems(facts: Facts, node: str, token: Token, began: Began, usual: int) -> list[tuple[str, str]]:
+    """(code, message) of what looks wrong with one token. `usual`: milliseconds of its node's longest attempt so far."""
     found = []
     due = _deadline(facts, node, began) if began.kind == "t" else began.data.get("due")
     if due is not None and facts.now_ms > int(due) + LATE_MS:
@@ -150,18 +152,20 @@ def _token_problems(facts: Facts, node: str, token: Token, began: Began) -> list
     running = facts.state["meta"]["status"] != "PAUSED"
     if running and marked.startswith("r") and facts.now_ms > int(marked[1:]) + LATE_MS:
         found.append(("unsent", "Nobody sent it for over a minute: is the sweep running?"))
-    if began.kind == "t" and due is None and facts.now_ms - began.at_ms > max(LONG_MS, LONGER * _usual(facts, node)):
+    if began.kind == "t" and due is None and facts.now_ms - began.at_ms > max(LONG_MS, LONGER * usual):
         found.append(("no_answer", "It has no timeout_ms and takes unusually long: its worker may have lost it."))
     return found
 
 
-def _usual(facts: Facts, node: str) -> int:
-    """Milliseconds of the node's longest attempt that was settled."""
-    longest = 0
-    for name, record in facts.state["done"].items():
-        start = facts.state["dis"].get(name) if name.startswith(f"{node}@") else None
+def _longest(state: Mapping[str, Mapping[str, str]]) -> dict[str, int]:
+    """Milliseconds of each node's longest attempt that was settled."""
+    longest: dict[str, int] = {}
+    for name, record in state["done"].items():
+        start = state["dis"].get(name)
         if start is not None:
-            longest = max(longest, int(record.split("|", 3)[2]) - int(start.split("|", 3)[2]))
+            node = name.split("@", 1)[0]
+            took = int(record.split("|", 3)[2]) - int(start.split("|", 3)[2])
+            longest[node] = max(longest.get(node, 0), took)
     return longest
 
 

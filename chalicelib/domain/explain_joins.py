@@ -10,6 +10,8 @@ from chalicelib.domain.ir import Edge, Plan
 from chalicelib.domain.journal import timestamp
 
 Json = Any
+#: Edges of one join that an answer shows, missing ones first where there are more; and sources that it names.
+MOST_EDGES, MOST_NAMES = 200, 20
 _RESOLVED = {"0": "not_taken", "1": "taken", "2": "veto"}
 
 
@@ -41,14 +43,27 @@ def _join(
         "waits_for": "join",
         "since": timestamp(min(since)) if since else None,
         "needs": node.join.need or "all",
-        "edges": edges,
-        "moved_by": f"The end of {', '.join(sorted({str(edge['from']) for edge in missing})) or 'nothing'}.",
+        "edges": _shown(edges),
+        "edges_total": len(edges),
+        "missing": len(missing),
+        "moved_by": _movers(sorted({str(edge["from"]) for edge in missing})),
         "problems": [],
     }
     if missing and not any(edge["can_come"] for edge in missing):
         text = "None of its missing edges can be resolved by what is outstanding: it cannot fill."
         entry["problems"].append(("join_cannot_fill", text))
     return entry
+
+
+def _shown(edges: list[dict[str, Json]]) -> list[dict[str, Json]]:
+    if len(edges) <= MOST_EDGES:
+        return edges
+    return sorted(edges, key=lambda edge: bool(edge["state"] != "missing"))[:MOST_EDGES]
+
+
+def _movers(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"The end of {', '.join(names[:MOST_NAMES]) or 'nothing'}{more}."
 
 
 def _edge(edge: Edge, record: str | None, alive: set[str], plan: Plan) -> dict[str, Json]:

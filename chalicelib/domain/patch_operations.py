@@ -36,6 +36,7 @@ def apply_operations(document: dict[str, Json], operations: Json, max_bytes: int
     patch = _Patch(document, 4 * max_bytes)
     for number, operation in enumerate(operations):
         patch.apply(number, operation)
+    patch.drop_edges()
     applied = patch.applied
     if not applied.document.get("edges", True) and "edges" not in document:
         del applied.document["edges"]
@@ -50,10 +51,14 @@ class _Patch:
         copy["edges"] = copy.get("edges") or []
         self.applied = Applied(copy)
         self._budget = budget
+        #: Nodes removed -> by which operation; their edges go as soon as an operation may look at edges.
+        self._gone: dict[str, int] = {}
 
     def apply(self, number: int, operation: dict[str, Json]) -> None:
         """Apply one operation. Raises InvalidInput."""
         member = "path"
+        if not all(operation.get(name, "/nodes").startswith("/nodes") for name in ("path", "from")):
+            self.drop_edges()
         try:
             if operation["op"] in ("move", "copy"):
                 member = "from"
@@ -131,7 +136,7 @@ class _Patch:
         self._touch(number, path)
         self._take(path)
         if len(path) == 2 and path[0] == "nodes" and isinstance(value, dict):
-            self._drop_edges(number, value.get("id"))
+            self._gone[str(value.get("id"))] = number
 
     def _test(self, number: int, path: list[str], value: Json) -> None:
         found = descend(self.applied.document, path)
@@ -148,17 +153,21 @@ class _Patch:
         parent = descend(self.applied.document, path[:-1])
         del parent[path[-1] if isinstance(parent, dict) else int(path[-1])]
 
-    def _drop_edges(self, number: int, node: Json) -> None:
+    def drop_edges(self) -> None:
+        """Remove the edges of removed nodes."""
         edges = self.applied.document.get("edges")
-        if not isinstance(edges, list):
+        if not self._gone or not isinstance(edges, list):
             return
         kept: list[Json] = []
         for edge in edges:
-            if isinstance(edge, dict) and node in (edge.get("from"), edge.get("to")):
-                self.applied.edges[edge_key(edge)] = number
-            else:
+            ends = (edge.get("from"), edge.get("to")) if isinstance(edge, dict) else ()
+            number = next((self._gone[end] for end in ends if isinstance(end, str) and end in self._gone), None)
+            if number is None:
                 kept.append(edge)
+            else:
+                self.applied.edges[edge_key(edge)] = number
         self.applied.document["edges"] = kept
+        self._gone.clear()
 
     def _touch(self, number: int, path: list[str]) -> None:
         """Remember which node or edge the operation is about."""

@@ -68,11 +68,10 @@ def _edge_index(edges: list[Json], name: str) -> int:
         raise PointerError(
             "bad_pointer", f'An edge is named "<from>:<to>" or "<from>:<to>:<on>", not "{shorten(name)}".'
         )
-    ends: dict[str, int] = {
-        str(edge.get("on") or "success"): index
-        for index, edge in reversed(list(enumerate(edges)))
-        if isinstance(edge, dict) and (edge.get("from"), edge.get("to")) == (parts[0], parts[1])
-    }
+    ends: dict[str, int] = {}
+    for index, edge in enumerate(edges):
+        if isinstance(edge, dict) and edge.get("from") == parts[0] and edge.get("to") == parts[1]:
+            ends.setdefault(str(edge.get("on") or "success"), index)
     wanted = parts[2] if len(parts) == 3 else "success"
     if wanted in ends:
         return ends[wanted]

@@ -141,7 +141,7 @@ def _again(reset: Reset, state: State, name: str, epoch: int, held: str | None) 
 def reopen(draft: Draft, state: State, epoch: int, event: Event, now_ms: int) -> Draft:
     """Make the draft also take an ended run back to RUNNING."""
     meta = state["meta"]
-    draft.drop += [("meta", name) for name in ENDING_META if name in meta]
+    draft.drop += [("meta", name) for name in meta if name in ENDING_META or name.startswith("failed:")]
     draft.meta |= {"status": "RUNNING", "epoch": str(epoch)}
     if meta.get("timeout_at"):
         length = int(meta["timeout_at"]) - int(meta["created_at"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,6 +12,8 @@ from chalicelib.domain.journal import Item, compose, parse_item
 from chalicelib.engine.ports import JournalItem, RunRecord
 from chalicelib.engine.run_records import run_records
 from chalicelib.engine.services import Services
+
+log = logging.getLogger("graft.step")
 
 #: How long a step waits for another that is writing the same run, milliseconds; then it fails and is repeated.
 WAIT_MS = 5000
@@ -53,16 +56,19 @@ def write_items(services: Services, owner: str, runs: Mapping[str, Pending]) -> 
         last = _last(pending)
         chain = _own_chain(pending, last.no)
         if chain is None:
-            chain = _whole_tail(services, owner, run_id, last.no)
+            try:
+                chain = _whole_tail(services, owner, run_id, last.no)
+            except Unavailable:
+                log.warning("a run's journal is held by another step", extra={"run_id": run_id})
+                continue
         if chain:
             batch[run_id] = chain
             last = Written(chain[-1].no, chain[-1].id)
         written[run_id] = last
     items = [item for chain in batch.values() for item in chain]
-    refused = {item.run_id for item in services.journal.append(items, ending_records(items))}
-    for run_id in refused:
-        written.pop(run_id, None)
-    return written, refused
+    for item in services.journal.append(items, ending_records(items)):
+        written.pop(item.run_id, None)
+    return written, set(runs) - set(written)
 
 
 def ending_records(items: Sequence[JournalItem]) -> list[RunRecord]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 from infra.bench import documents
@@ -42,11 +44,12 @@ def settlements(sizes: Sizes) -> Section:
     section = Section(
         "settlements",
         "Ten chains of function nodes, a signal of each in every batch. CPU is this process's alone; by the wall clock "
-        "the stand-in for AWS and Valkey take their time as well.",
+        "the stand-in for AWS and Valkey take their time as well. Function calls are counted, the rig's own included.",
     )
     for name, make in (("engine alone", quick_rig), ("with boto3 and ministack", aws_rig)):
         with make() as rig:
             tooks = [took for _ in range(sizes.repeats) for took in _lockstep(rig, documents.chain(sizes.chain))]
+            section.count(f"function calls of one settlement, {name}", _function_calls(rig, sizes.chain), "calls")
         section.times(f"settlements per CPU second, {name}", [t.signals / t.cpu_s for t in tooks], "1/s")
         section.times(f"settlements per second, {name}", [t.signals / t.wall_s for t in tooks], "1/s")
         section.times(f"CPU of one settlement, {name}", [1e6 * t.cpu_s / t.signals for t in tooks], "µs")
@@ -60,6 +63,26 @@ def _lockstep(rig: Rig, document: dict[str, Json]) -> list[Took]:
     assert {rig.status(run_id) for run_id in ids} == {"COMPLETED"}
     full = [took for took in tooks if took.signals == BATCH]
     return full[2:-1] or full
+
+
+def _function_calls(rig: Rig, length: int) -> float:
+    """Calls of functions, Python's and C's, of one settlement: a cost that no neighbour on the machine changes."""
+    made = 0
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal made
+        made += event in ("call", "c_call")
+
+    rig.start(documents.chain(length), BATCH)
+    rig.step(BATCH)
+    rig.step(BATCH)
+    settled = 0
+    for _ in range(length - 3):
+        sys.setprofile(note)
+        settled += rig.step(BATCH).signals
+        sys.setprofile(None)
+    rig.drain(BATCH)
+    return made / settled
 
 
 def calls(sizes: Sizes) -> Section:

@@ -89,7 +89,7 @@ def _lines(found: dict[str, Json]) -> Iterator[Text]:
 
 def _changes(changes: list[dict[str, Json]]) -> Iterator[Text]:
     for change in changes:
-        yield show.clean(f"    {change['path']}: ") + _side(change, "before") + " → " + _side(change, "after")
+        yield show.clean(f"    {change['path']}: ") + _side(change, "before") + " -> " + _side(change, "after")
 
 
 def _side(change: dict[str, Json], side: str) -> Text:

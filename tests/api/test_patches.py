@@ -159,7 +159,7 @@ BAD = [
     ({"operations": [{"op": "remove", "path": ""}]}, "path_not_found", "/operations/0/path"),
     ({"operations": [{"op": "replace", "path": "", "value": [1]}]}, "wrong_type", "/operations/0/path"),
     ({"operations": [{"op": "test", "path": "/name", "value": "two"}]}, "test_failed", "/operations/0/path"),
-    ({"operations": [{"op": "move", "from": "/nodes", "path": "/nodes/0/config"}]}, "move_into_itself", "/operations/0/path"),
+    ({"operations": [{"op": "move", "from": "/nodes", "path": "/nodes/0/x"}]}, "move_into_itself", "/operations/0/path"),  # noqa: E501
     ({"operations": [NEW] * 1001}, "limit_exceeded", "/operations"),
     ({"operations": [NEW, NEW]}, "duplicate_id", "/nodes/2/id"),
     ({"operations": [{"op": "add", "path": "/nodes/-", "value": {"id": "n", "type": "nope"}}]}, None, "/nodes/1/type"),

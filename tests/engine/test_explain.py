@@ -138,3 +138,23 @@ def test_a_deep_queue_is_a_problem_and_a_silent_one_is_not(harness: Harness) -> 
     harness.queues.depth = silent
     answer = explained(harness, run_id)
     assert answer["waiting"][0]["queued"] is None and answer["problems"] == []
+
+
+def test_a_wide_join_shows_what_is_missing_first(harness: Harness) -> None:
+    names = [f"n{i}" for i in range(250)]
+    document = {
+        "nodes": [*(function(name) for name in names), {"id": "j", "type": "pass"}],
+        "edges": edges(*(f"{name}:j" for name in names)),
+    }
+    run_id = harness.start(document)
+    harness.settle_batch()
+    settle_all(harness)
+    for message in harness.queues.receive("tasks-function", 100):
+        harness.answer(json.loads(message.body), {"status": "completed", "result": 1})
+    settle_all(harness)
+    answer = explained(harness, run_id)
+    assert answer["waiting_total"] == len(answer["waiting"]) == 151
+    entry = answer["waiting"][-1]
+    assert (entry["edges_total"], entry["missing"], len(entry["edges"])) == (250, 150, 200)
+    assert {edge["state"] for edge in entry["edges"][:150]} == {"missing"}
+    assert entry["moved_by"].endswith("and 130 more.")

@@ -1,17 +1,12 @@
-"""HAZARDS 1 to 11, one interleaving each: what the journal, the store and the commits hold against it."""
+"""HAZARDS 1 to 6, one interleaving each: forks, slow steps, rebuilds, duplicates, generations."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-
-import pytest
 
 from chalicelib.domain.errors import Unavailable
 from chalicelib.engine.controls import pause_run, resume_run
-from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.rebuild import rebuild
-from chalicelib.engine.redo import skip_node
 from chalicelib.engine.supervise import UNSENT_MS
 from tests.engine.harness import Harness
 from tests.engine.hazards import (
@@ -21,7 +16,6 @@ from tests.engine.hazards import (
     fall_back,
     handle_until_done,
     lost,
-    lost_reply,
     recover,
     signal,
     tasks,
@@ -43,15 +37,33 @@ def test_1_an_append_past_a_fork_is_refused_and_a_late_acknowledgement_trims_not
     fall_back(harness, run_id, old)
     install, harness.store.install = harness.store.install, lost  # nobody can rebuild it yet
     assert another(harness).handle([signal(held["c"])]) == {0}
+    forked = harness.store.snapshot(run_id)
     harness.store.acknowledge([(run_id, item.no, item.id, ()) for item in written[-2:]])
+    assert harness.store.snapshot(run_id) == forked
     assert another(harness).handle([signal(held["d"])]) == {0}
     assert harness.journal.read(run_id) == written
     harness.store.install = install
-    recover(harness)
+    harness.clock.now += UNSENT_MS
+    sweep_all(harness)
+    assert count(harness, run_id, "run_rebuilt") == 1
     handle_until_done(harness, signal(held["c"]), signal(held["d"]))
     recover(harness)
     assert harness.journal.read(run_id)[: len(written)] == written
     assert count(harness, run_id, "node_completed") == 4
+    assert_whole(harness, run_id)
+
+
+def test_1_a_refusal_makes_the_store_give_way_at_once(harness: Harness) -> None:
+    run_id = harness.start(FOUR)
+    held = tasks(harness)
+    old = harness.store.snapshot(run_id)
+    handle_until_done(harness, signal(held["a"]))
+    fall_back(harness, run_id, old)
+    assert harness.coordinator.handle([signal(held["b"])]) == {0}
+    assert harness.coordinator.handle([signal(held["b"])]) == set()
+    assert [count(harness, run_id, type_) for type_ in ("run_rebuilt", "node_completed")] == [1, 2]
+    handle_until_done(harness, signal(held["c"]), signal(held["d"]))
+    recover(harness)
     assert_whole(harness, run_id)
 
 
@@ -201,96 +213,4 @@ def test_6_generations_of_a_lost_and_a_later_change_never_meet(harness: Harness)
         resume_run(harness.services, run_id, "ann")
     handle_until_done(harness, *(signal(held[node]) for node in "abcd"))
     recover(harness)
-    assert_whole(harness, run_id)
-
-
-def test_9_the_commit_that_leaves_nothing_outstanding_makes_the_end_in_the_same_call(harness: Harness) -> None:
-    run_id = harness.start({"nodes": [function("a", {"n": 1})], "output": {"n": "${ctx.a.output.n}"}})
-    held = tasks(harness)
-    commit = harness.store.commit
-    harness.store.commit = lost_reply(commit)
-    with contextlib.suppress(Unavailable):
-        harness.coordinator.handle([signal(held["a"], {"n": 1})])
-    harness.store.commit = commit
-    state = harness.store.snapshot(run_id)
-    assert (state["meta"]["status"], len(state["tok"])) == ("RUNNING", 1)
-    assert next(iter(state["tok"])).startswith("$end@")
-    harness.clock.now += 3000
-    handle_until_done(harness, signal(held["a"], {"n": 1}))
-    assert harness.output(run_id) == {"n": 1}
-    assert_whole(harness, run_id)
-
-
-def test_9_a_run_ends_though_the_message_of_its_last_api_commit_was_lost(harness: Harness) -> None:
-    run_id = harness.start(CHAIN)
-    held = tasks(harness)
-    handle_until_done(harness, signal(held["a"], {"n": 1}))
-    tasks(harness)
-    send, harness.queues.send = harness.queues.send, lost
-    with pytest.raises(Unavailable):
-        skip_node(harness.services, run_id, "b", {"n": 5}, "ann")
-    harness.queues.send = send
-    skip_node(harness.services, run_id, "b", {"n": 5}, "ann")  # the person asks again
-    harness.clock.now += UNSENT_MS
-    sweep_all(harness)
-    harness.drain()
-    assert harness.output(run_id) == {"b": {"n": 5}}
-    assert_whole(harness, run_id)
-
-
-def test_10_a_repeated_settlement_sends_nothing_in_a_paused_run_and_resume_sends_it(harness: Harness) -> None:
-    run_id = harness.start(CHAIN)
-    held = tasks(harness)
-    send, harness.queues.send = harness.queues.send, lost
-    assert harness.coordinator.handle([signal(held["a"], {"n": 1})]) == {0}
-    harness.queues.send = send
-    pause_run(harness.services, run_id, "ann")
-    assert harness.coordinator.handle([signal(held["a"], {"n": 1})]) == set()
-    assert "b" not in tasks(harness)
-    resume_run(harness.services, run_id, "ann")
-    recover(harness)
-    assert [task["node_id"] for task in harness.tasks].count("b") == 1
-    assert_whole(harness, run_id)
-
-
-def test_10_a_duplicate_hours_later_sends_nothing_again(harness: Harness) -> None:
-    run_id = harness.start({"nodes": [function(name) for name in "abcz"], "edges": edges("a:b", "b:c")})
-    held = tasks(harness)
-    handle_until_done(harness, signal(held["a"]))
-    later = tasks(harness)
-    handle_until_done(harness, signal(later["b"]))
-    tasks(harness)
-    harness.clock.now += 3 * 3600 * 1000
-    depth = harness.queues.depth("tasks-function")
-    handle_until_done(harness, signal(held["a"]), signal(later["b"]))
-    bodies = [json.loads(body)["node_id"] for body in harness.queues.bodies("tasks-function")[depth:]]
-    assert "b" not in bodies
-    handle_until_done(harness, signal(held["z"]))
-    harness.drain()
-    assert_whole(harness, run_id)
-
-
-def test_11_every_dispatch_of_one_job_is_byte_equal_whatever_happened_between(harness: Harness) -> None:
-    document = {
-        "vars": {"count": 0},
-        "nodes": [
-            function("a"),
-            function("p", {"v": 7}, set={"count": "${vars.count + 1}"}),
-            function("b", {"p": "${ctx.p.status}", "count": "${vars.count}"}),
-        ],
-        "edges": edges("a:b"),
-    }
-    run_id = harness.start(document)
-    held = tasks(harness)
-    send = harness.queues.send
-    harness.queues.send = lost_reply(send)
-    assert harness.coordinator.handle([signal(held["a"])]) == {0}
-    harness.queues.send = send
-    handle_until_done(harness, signal(held["p"], {"v": 7}))
-    handle_until_done(harness, signal(held["a"]))
-    sent = [body for body in harness.queues.bodies("tasks-function") if json.loads(body)["node_id"] == "b"]
-    assert len(sent) == 2 and sent[0] == sent[1]
-    assert json.loads(sent[0])["config"]["params"] == {"p": "PENDING", "count": 0}
-    harness.queues.send([Outgoing("completion-signals", signal(json.loads(sent[0])))])
-    harness.drain()
     assert_whole(harness, run_id)

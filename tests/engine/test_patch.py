@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from chalicelib.domain.errors import Conflict, InvalidDocument, NotFound
+from chalicelib.domain.errors import Conflict, InvalidDocument, InvalidInput, NotFound
 from tests.engine.harness import Harness
 from tests.engine.patching import (
     Held,
@@ -231,7 +231,8 @@ def test_a_fired_join_takes_no_new_edge(harness: Harness) -> None:
 BRANCH = {
     "nodes": [
         function("a", 1),
-        {"id": "r", "type": "branch", "branch": {"rules": [{"condition": "output > 0", "next_nodes": ["x"]}], "default": ["y"]}},
+        {"id": "r", "type": "branch", "branch": {
+            "rules": [{"condition": "output > 0", "next_nodes": ["x"]}], "default": ["y"]}},
         function("x"), function("y"),
     ],
     "edges": edges("a>r"),
@@ -409,7 +410,8 @@ def test_an_earlier_iteration_at_work_keeps_the_joins_of_its_loop(harness: Harne
     document = {
         "nodes": [
             function("a"), function("p"), function("q"), function("j", join="any"), function("k"),
-            {"id": "l", "type": "loop", "loop": {"condition": "iteration < 2", "max_iterations": 5, "loop_back_to": "a"}},
+            {"id": "l", "type": "loop", "loop": {
+                "condition": "iteration < 2", "max_iterations": 5, "loop_back_to": "a"}},
         ],
         "edges": edges("a>p a>q p>j q>j j>k k>l"),
     }  # fmt: skip
@@ -438,8 +440,9 @@ def test_a_patch_is_reverted_until_what_it_added_has_started(harness: Harness) -
     assert sorted(map(str, again["edges"])) == sorted(map(str, document["edges"]))
     assert again.get("metadata") is None
     patch(harness, run_id, add_node(function("m")))
-    error = pytest.raises(Exception, revert, harness, run_id, 3).value
-    assert error.problems[0].code == "node_started"
+    with pytest.raises(InvalidInput) as caught:
+        revert(harness, run_id, 3)
+    assert caught.value.problems[0].code == "node_started"
     assert finish(harness, run_id, held)["status"] == "COMPLETED"
 
 
@@ -447,12 +450,14 @@ def test_a_patch_that_a_later_one_rests_on_is_not_reverted(harness: Harness) -> 
     run_id, _ = begin(harness, CHAIN)
     patch(harness, run_id, add_node(function("n")), add_edge("b>n"))
     patch(harness, run_id, replace("/nodes/n/config/params", 8))
-    error = pytest.raises(Conflict, revert, harness, run_id, 1).value
-    assert [(p.code, p.path) for p in error.problems] == [("changed_since", "/nodes/n")]
+    with pytest.raises(Conflict) as caught:
+        revert(harness, run_id, 1)
+    assert [(p.code, p.path) for p in caught.value.problems] == [("changed_since", "/nodes/n")]
     revert(harness, run_id, 2)
     patch(harness, run_id, add_node(function("m")), add_edge("n>m"))
-    error = pytest.raises(Conflict, revert, harness, run_id, 1).value
-    assert [(p.code, p.path) for p in error.problems] == [("changed_since", "/edges/n:m:success")]
+    with pytest.raises(Conflict) as caught:
+        revert(harness, run_id, 1)
+    assert [(p.code, p.path) for p in caught.value.problems] == [("changed_since", "/edges/n:m:success")]
     with pytest.raises(NotFound):
         revert(harness, run_id, 9)
 
@@ -481,7 +486,7 @@ def test_new_variables_have_their_first_values(harness: Harness) -> None:
 def test_a_wide_patch_starts_everything(harness: Harness) -> None:
     run_id, held = begin(harness, CHAIN, "a")
     new = [function(f"n{i}") for i in range(250)]
-    ends = [{"from": "a", "to": f"n{i}"} for i in range(0, 250)]
+    ends = [{"from": "a", "to": f"n{i}"} for i in range(250)]
     answer = patch(harness, run_id, *map(add_node, new), *[{"op": "add", "path": "/edges/-", "value": e} for e in ends])
     assert len(answer["dispatched"]) == 250
     more = [function(f"m{i}") for i in range(150)]

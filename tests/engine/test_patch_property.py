@@ -150,7 +150,9 @@ class Run:
     def compare(self) -> bool:
         """Whether the run can be compared with one of the final graph, which it then agrees with."""
         plan, diff = self.plan(), diff_plans(self.first, self.plan())
-        touched = {plan.edges[key].source for key in diff.edges_added} | {plan.edges[k].target for k in diff.edges_added}
+        touched = {plan.edges[key].source for key in diff.edges_added} | {
+            plan.edges[k].target for k in diff.edges_added
+        }
         races = any(node.join.need for node in plan.nodes.values())
         if races or not self.before_failure or any(plan.nodes[name].loops for name in (*diff.added, *touched)):
             return False

@@ -158,7 +158,7 @@ def test_a_run_that_never_holds_still_answers_unavailable_and_keeps_nothing(harn
 
 @pytest.mark.parametrize("seed", range(10))
 def test_sixteen_patchers_among_settlements_all_get_through(harness: Harness, seed: int) -> None:
-    """Each patcher adds a node behind a random one; between its planning and its commit others patch and nodes settle."""
+    """Each adds a node behind a random one; between its planning and its commit others patch and nodes settle."""
     rng = random.Random(seed)
     names = [f"s{i}" for i in range(8)]
     document = {
