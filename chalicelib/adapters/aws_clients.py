@@ -69,6 +69,10 @@ class AwsSettings(Protocol):
         ...
 
 
+#: What LocalStack documents; others may be refused where it checks signed links.
+_LOCALSTACK_KEYS = ("test", "test")
+
+
 class AwsClients:
     """One cached client per service. Threads may share it; nothing connects before the first call."""
 
@@ -110,8 +114,7 @@ def _localstack(host: str) -> Session:
             "LOCALSTACK_HOST is set but localstack-client is not installed; "
             "install it, or set AWS_ENDPOINT_URL to the LocalStack's URL instead."
         ) from None
-    # The keys that LocalStack documents; others may be refused where signed links are checked.
-    return LocalStackSession(aws_access_key_id="test", aws_secret_access_key="test", localstack_host=host)
+    return LocalStackSession(*_LOCALSTACK_KEYS, localstack_host=host)
 
 
 def _config(service: str, local: bool) -> Config:

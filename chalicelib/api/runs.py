@@ -76,7 +76,7 @@ def get_node(call: Call) -> Answer:
         plan,
         node_id,
         lambda job: job_id(job, services.secret),
-        lambda token: execution_input(run_id, state, plan, token),
+        lambda token: execution_input(run_id, state, services.plans.load, token),
     )
     grant(services.directory, call.tenant, refs)
     return Answer(view)

@@ -22,6 +22,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+Json = Any
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -39,7 +41,7 @@ class Problem:
 class GraftError(Exception):
     """Base of all of them. `detail` is a sentence for the caller; `problems` are the precise findings."""
 
-    def __init__(self, detail: str, problems: tuple[Problem, ...] = (), **extra: Any) -> None:
+    def __init__(self, detail: str, problems: tuple[Problem, ...] = (), **extra: Json) -> None:
         super().__init__(detail)
         self.detail = detail
         self.problems = problems

@@ -54,8 +54,8 @@ def explain(facts: Facts) -> dict[str, Json]:
         return {**_head(facts, _ended(meta)), "waiting": [], "waiting_total": 0, "problems": []}
     tokens = sorted(facts.state["tok"].items(), key=lambda item: parse_began(item[1]).no)
     usual = _longest(facts.state)
-    entries = [_entry(facts, parse_token(name), parse_began(record), usual) for name, record in tokens]
-    entries += waiting_joins(facts.plan, facts.state)
+    entries = waiting_joins(facts.plan, facts.state)
+    entries += [_entry(facts, parse_token(name), parse_began(record), usual) for name, record in tokens]
     problems = _problems(facts, entries)
     shown = [{key: value for key, value in entry.items() if key != "problems"} for entry in entries[:MOST]]
     text = _sentence(meta["status"], entries)
@@ -143,7 +143,7 @@ def _deadline(facts: Facts, node: str, began: Began) -> int | None:
 
 
 def _token_problems(facts: Facts, node: str, token: Token, began: Began, usual: int) -> list[tuple[str, str]]:
-    """(code, message) of what looks wrong with one token. `usual`: milliseconds of its node's longest attempt so far."""
+    """(code, message) of what looks wrong with one token. `usual`: milliseconds of its node's longest attempt."""
     found = []
     due = _deadline(facts, node, began) if began.kind == "t" else began.data.get("due")
     if due is not None and facts.now_ms > int(due) + LATE_MS:

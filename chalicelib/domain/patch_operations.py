@@ -57,7 +57,8 @@ class _Patch:
     def apply(self, number: int, operation: dict[str, Json]) -> None:
         """Apply one operation. Raises InvalidInput."""
         member = "path"
-        if not all(operation.get(name, "/nodes").startswith("/nodes") for name in ("path", "from")):
+        places = [operation["path"], *([operation["from"]] if operation["op"] in ("move", "copy") else [])]
+        if not all(place.startswith("/nodes") for place in places):
             self.drop_edges()
         try:
             if operation["op"] in ("move", "copy"):
@@ -135,8 +136,9 @@ class _Patch:
             raise PointerError("path_not_found", "The document itself cannot be removed.")
         self._touch(number, path)
         self._take(path)
-        if len(path) == 2 and path[0] == "nodes" and isinstance(value, dict):
-            self._gone[str(value.get("id"))] = number
+        name = value.get("id") if isinstance(value, dict) else None
+        if len(path) == 2 and path[0] == "nodes" and isinstance(name, str):
+            self._gone[name] = number
 
     def _test(self, number: int, path: list[str], value: Json) -> None:
         found = descend(self.applied.document, path)

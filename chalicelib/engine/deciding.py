@@ -169,7 +169,7 @@ def _fail_error(raw: Json) -> dict[str, Json]:
     given = raw if isinstance(raw, dict) else {"message": raw if isinstance(raw, str) else json.dumps(raw)}
     if raw is None:
         given = {"message": "The workflow ended in a fail node."}
-    return {"type": str(given.get("type", "Failed")), "message": str(given.get("message", "")), "retryable": False}
+    return {"type": str(given.get("type", "TaskFailed")), "message": str(given.get("message", "")), "retryable": False}
 
 
 def template_error(error: TemplateError) -> dict[str, Json]:

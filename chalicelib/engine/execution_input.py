@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from chalicelib.domain.errors import TemplateError
 from chalicelib.domain.ids import Token
 from chalicelib.domain.ir import Plan
+from chalicelib.domain.records import parse_began
 from chalicelib.engine.dispatch import resolved
 from chalicelib.engine.needs import RUN_META, Needs, run_info, values
 from chalicelib.engine.ports import ReadAnswer, ReadCall, RunState
@@ -14,20 +16,19 @@ from chalicelib.engine.ports import ReadAnswer, ReadCall, RunState
 Json = Any
 
 
-def execution_input(run_id: str, state: RunState, plan: Plan, token: Token) -> Json:
+def execution_input(run_id: str, state: RunState, load: Callable[[str], Plan], token: Token) -> Json:
     """What the node's config came to; None where its templates fail. Artifacts in it stay references, secrets names."""
+    began = parse_began(state["dis"][token.text])
+    plan = load(began.graph)
     node = plan.nodes[token.node]
     if not node.config.slots:
         return node.config.value
     needs = Needs(plan, token)
     needs.add_template(node.config)
-    began = state["dis"].get(token.text)
-    as_of = int(began.split("|", 1)[0]) if began else 0
-    answer = _read(state, needs.call(run_id, as_of))
-    meta = state["meta"]
+    answer = _read(state, needs.call(run_id, began.no))
     info = run_info(answer, as_reference)
     try:
-        loaded = values(needs, answer, info, int(meta.get("rev") or 0), run_id, as_reference, as_of, {})
+        loaded = values(needs, answer, info, began.rev, run_id, as_reference, began.no, {})
         return resolved(node, loaded)
     except TemplateError:
         return None

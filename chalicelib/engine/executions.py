@@ -63,12 +63,6 @@ def settled(state: RunState, token: str) -> Settled | None:
     return Settled(int(no), int(at), status, error)
 
 
-def graph_of(state: RunState, token: str) -> str:
-    """The graph that the token was created on, as far as it is still known."""
-    record = state["tok"].get(token)
-    return record.split("|", 5)[4] if record else state["meta"]["graph"]
-
-
 def attempts(state: RunState, node: str) -> Iterator[Token]:
     """Every attempt of the node that began, in no order."""
     prefix = f"{node}@"

@@ -67,10 +67,11 @@ def resend(services: Services, job: Job, origin: int, began: Began, effects: Eff
 def recover(services: Services, work: Work, failed: set[int]) -> list[Work]:
     """The store does not know the run or the token, or is behind: rebuild it from the journal; the message comes again.
 
-    What the journal says was settled is done with, and so is a run that has ended: it is never installed again
+    So does the message of what the journal says was settled: the step that did it may have died before it sent what
+    came of it, and the repeat sends that. A run that has ended is done with: it is never installed again
     (HAZARDS 5, 17).
     """
     state = rebuild(services, work.job.run_id)
-    if state["meta"] and state["meta"]["status"] not in ENDED and work.token.text not in state["done"]:
+    if state["meta"] and state["meta"]["status"] not in ENDED:
         failed.add(work.origin)
     return []

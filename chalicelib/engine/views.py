@@ -11,12 +11,12 @@ from typing import Any
 from chalicelib.domain.ids import Job, Token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import timestamp
+from chalicelib.domain.records import parse_began
 from chalicelib.engine.executions import (
     Standing,
     attempt_status,
     attempts,
     began,
-    graph_of,
     settled,
     standings,
 )
@@ -126,9 +126,7 @@ def _execution(
 ) -> tuple[dict[str, Json], str | None]:
     start, end = began(state, token.text), settled(state, token.text)
     assert start is not None
-    meta = state["meta"]
-    graph = graph_of(state, token.text)
-    job = Job(run_id, token.text, start.no, start.commit, meta["gen"], int(meta["rev"]), graph)
+    job = parse_began(state["dis"][token.text]).job(run_id, token.text)
     outcome = _outcome(state, token)
     ref = outcome.get("r")
     view: dict[str, Json] = {"iteration": token.iteration, "loops": token.loops, "attempt": token.attempt}

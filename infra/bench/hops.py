@@ -16,6 +16,8 @@ from infra.bench.sizes import Sizes
 Json = Any
 #: Signals that one Lambda invocation gets.
 BATCH = 10
+#: Where a journal is spread over partitions already, and how many commits of it one read of an events page takes.
+DEEP, PAGE = 1_100, 200
 #: What is counted of a hop, and the unit.
 _COUNTED = (
     ("redis round trips", "round trips"),
@@ -87,7 +89,7 @@ def _function_calls(rig: Rig, length: int) -> float:
 
 def calls(sizes: Sizes) -> Section:
     """Round trips, calls and bytes per 1,000 hops: exact, the same on every machine."""
-    section = Section("calls", "Counted, not timed, over the hops between a run's first and last. Per 1,000 hops.")
+    section = Section("calls", "Counted, not timed: per 1,000 hops, over those between the first and the last.")
     length = max(4, sizes.counted // BATCH)
     kinds = (
         Kind("plain, ten runs a batch", documents.chain(length), BATCH, BATCH, 1),
@@ -98,12 +100,17 @@ def calls(sizes: Sizes) -> Section:
     )
     with aws_rig() as rig:
         for kind in kinds:
-            _count(section, rig, kind)
+            ids = _count(section, rig, kind)
+        before = rig.meter.counts.copy()
+        rig.services.journal.read(ids[0], DEEP, PAGE)
+        queries = rig.meter.since(before)["dynamodb calls"]
+        section.count(f"a read of {PAGE} commits past event {DEEP:,}: queries", queries, "calls")
     return section
 
 
-def _count(section: Section, rig: Rig, kind: Kind) -> None:
-    rig.start(kind.document, kind.runs)
+def _count(section: Section, rig: Rig, kind: Kind) -> list[str]:
+    """Run this kind of hops to its end, add its rows, and return the runs' ids."""
+    ids = rig.start(kind.document, kind.runs)
     while len(rig.pending) < kind.batch or "continue" in rig.pending[0]:
         rig.step(kind.batch)
     found: Counter[str] = Counter()
@@ -118,3 +125,4 @@ def _count(section: Section, rig: Rig, kind: Kind) -> None:
     for key, unit in _COUNTED:
         if found[key]:
             section.count(f"{kind.name}: {key}", 1000 * found[key] / hops, unit, marks.get(key))
+    return ids

@@ -35,7 +35,7 @@ def test_explain_shows_a_join_that_waits(api: Api) -> None:
     edges = [{"from": "a", "to": "j"}, {"from": "p", "to": "j"}]
     run_id = api.post("runs", {"workflow": {"nodes": nodes, "edges": edges}}).json["run_id"]
     settle_all(api)
-    entry = api.get(f"runs/{run_id}/explain").json["waiting"][-1]
+    entry = api.get(f"runs/{run_id}/explain").json["waiting"][0]
     assert (entry["waits_for"], [edge["state"] for edge in entry["edges"]]) == ("join", ["missing", "taken"])
 
 

@@ -195,3 +195,20 @@ def test_hostile_copies_stay_bounded(api: Api, run_id: str) -> None:
     assert api.call("PATCH", f"runs/{run_id}", b"nope").status == 400
     for number in ("9", "x", "0", "9" * 30):
         assert api.post(f"runs/{run_id}/patches/{number}/revert").status == 404
+
+
+def test_a_node_shows_the_input_and_the_job_that_each_attempt_had(api: Api) -> None:
+    node = {**ONE["nodes"][0], "retry": {"max_attempts": 2, "backoff_ms": 0}}
+    run_id = api.post("runs", {"workflow": {"nodes": [node]}, "input": {"n": 1}}).json["run_id"]
+    api.settle_batch()
+    (message,) = api.queues.receive("tasks-function")
+    api.queues.delete("tasks-function", message.receipt)
+    task = json.loads(message.body)
+    change = {"op": "replace", "path": "/nodes/a/config/params", "value": {"n": 2}}
+    api.post(f"runs/{run_id}/patch", {"operations": [change]})
+    (shown,) = api.get(f"runs/{run_id}/nodes/a").json["executions"]
+    assert shown["job_id"] == task["job_id"]
+    api.answer(task, {"status": "failed", "error": {"type": "Boom", "message": "no"}})
+    api.drain()
+    inputs = [item["input"]["params"] for item in api.get(f"runs/{run_id}/nodes/a").json["executions"]]
+    assert inputs == [{"n": 1}, {"n": 2}]

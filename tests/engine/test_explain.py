@@ -154,7 +154,7 @@ def test_a_wide_join_shows_what_is_missing_first(harness: Harness) -> None:
     settle_all(harness)
     answer = explained(harness, run_id)
     assert answer["waiting_total"] == len(answer["waiting"]) == 151
-    entry = answer["waiting"][-1]
+    entry = answer["waiting"][0]
     assert (entry["edges_total"], entry["missing"], len(entry["edges"])) == (250, 150, 200)
     assert {edge["state"] for edge in entry["edges"][:150]} == {"missing"}
     assert entry["moved_by"].endswith("and 130 more.")

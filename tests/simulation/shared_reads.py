@@ -16,7 +16,7 @@ Json = Any
 
 def without(config: Json) -> Json:
     """The config as it was before the reads were added: what engine and reference agree on."""
-    params = config["params"]
+    params = config.get("params")
     return {**config, "params": params["was"]} if isinstance(params, dict) and "was" in params else config
 
 
