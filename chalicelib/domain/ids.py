@@ -22,8 +22,10 @@ Scope = tuple[tuple[str, int], ...]
 START = "$start"
 END = "$end"
 
+_LOOP = r"[^@\[\]#/=]+=[0-9]+"
 _TOKEN = re.compile(
-    r"(?P<node>[^@\[\]#]+)@(?P<scope>[^\[\]#]*)(?:\[(?P<index>\d+)\])?#(?P<epoch>\d+)\.(?P<attempt>\d+)"
+    rf"(?P<node>[^@\[\]#]+)@(?P<scope>(?:{_LOOP}(?:/{_LOOP})*)?)"
+    r"(?:\[(?P<index>[0-9]+)\])?#(?P<epoch>[0-9]+)\.(?P<attempt>[0-9]+)"
 )
 
 

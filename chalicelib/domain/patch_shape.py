@@ -27,6 +27,15 @@ def check_shape(operations: Json) -> None:
         raise refused(*problems[:_MOST_PROBLEMS])
 
 
+def kept(operations: list[dict[str, Json]]) -> list[dict[str, Json]]:
+    """Well-formed operations without members that mean nothing, as history keeps them."""
+    return [{name: operation[name] for name in _members(operation) if name in operation} for operation in operations]
+
+
+def _members(operation: dict[str, Json]) -> tuple[str, ...]:
+    return ("op", "from", "path") if operation["op"] in ("move", "copy") else ("op", "path", "value")
+
+
 def refused(*problems: Problem) -> InvalidInput:
     """The error of operations that cannot be applied."""
     return InvalidInput(f"The patch cannot be applied: {problems[0].message}", problems)

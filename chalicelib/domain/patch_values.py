@@ -19,7 +19,10 @@ def own_copy(path: list[str], value: Json) -> Json:
             raise PointerError("too_deep", f"Objects and arrays would be nested more than {MAX_DEPTH} deep.")
         level = [item for one in level if isinstance(one, dict | list) for item in _items(one)]
         depth += 1
-    return json.loads(json.dumps(value))
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except ValueError:
+        raise PointerError("not_json", "The value holds NaN or Infinity, which JSON does not have.") from None
 
 
 def _items(value: Json) -> list[Json]:

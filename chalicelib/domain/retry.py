@@ -28,6 +28,6 @@ def backoff_ms(policy: Retry, attempt: int, chance: float) -> int:
     try:
         delay = policy.backoff_ms * policy.backoff_multiplier ** (attempt - 1)
     except OverflowError:
-        delay = float(cap)
+        delay = float(cap) if policy.backoff_ms else 0.0
     bounded = min(delay, cap)
     return int(bounded * chance) if policy.jitter == "full" else int(bounded)

@@ -9,6 +9,7 @@ from chalicelib.domain.errors import Conflict, Unavailable
 from chalicelib.domain.ids import job_id
 from chalicelib.domain.records import parse_began
 from chalicelib.domain.state import ENDED
+from chalicelib.engine.flush import flush_upto
 from chalicelib.engine.outside import commit_outside
 from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.rebuild import ensure_present
@@ -85,12 +86,17 @@ def send_waiting(services: Services, run_id: str, before_ms: int) -> int:
     state = services.store.snapshot(run_id, ("meta", "tok", "ready"))
     if state is None or state["meta"]["status"] not in ("RUNNING", "PENDING"):
         return 0
-    jobs = []
+    jobs, last = [], 0
     for name, since in state["ready"].items():
         record = state["tok"].get(name)
-        if record is None or parse_began(record).kind == "h" or not since.startswith("r") or int(since[1:]) > before_ms:
+        if record is None or not since.startswith("r") or int(since[1:]) > before_ms:
             continue
-        jobs.append(job_id(parse_began(record).job(run_id, name), services.secret))
+        began = parse_began(record)
+        if began.kind != "h":
+            jobs.append(job_id(began.job(run_id, name), services.secret))
+            last = max(last, began.no)
+    if last > int(state["meta"]["mark"]):
+        flush_upto(services, run_id, last)  # another commit may be on its way to the journal: nothing leaves before
     parts = [jobs[i : i + CHUNK] for i in range(0, len(jobs), CHUNK)]
     services.queues.send([Outgoing("completion-signals", continue_text(part)) for part in parts])
     return len(jobs)

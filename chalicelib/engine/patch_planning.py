@@ -19,6 +19,7 @@ from chalicelib.domain.patch_effects import PatchEffects, relied_on
 from chalicelib.domain.patch_operations import Applied, apply_operations
 from chalicelib.domain.patch_preview import starting
 from chalicelib.domain.patch_rules import Proposal, broken_rules, still_named
+from chalicelib.domain.patch_shape import kept
 from chalicelib.domain.patch_warnings import warnings_of
 from chalicelib.engine.patch_values import resolve_new_edges
 from chalicelib.engine.ports import RunState
@@ -131,7 +132,7 @@ def _record(
     }
     if change.reverts is not None:
         data["reverts"] = change.reverts
-    detail = {"operations": operations, "answer": view}
+    detail = {"operations": kept(operations), "answer": view}
     text = compact(detail)
     data |= detail if len(text) <= EVENT_BYTES else {"detail_ref": services.artifacts.put(text.encode())}
     kind = "patch_applied" if change.reverts is None else "patch_reverted"

@@ -142,8 +142,9 @@ def send_opened(services: Services, run_id: str, item: Item) -> None:
 
 def _first_answer(services: Services, request: PatchRequest, meta: dict[str, str], number: int) -> dict[str, Json]:
     """A repeat: what the first try began is finished, and its answer given again."""
+    record = find_patch(services, request.run_id, meta, number)  # it is in the journal: only now may anything leave
     send_waiting(services, request.run_id, services.clock.now_ms())
-    return find_patch(services, request.run_id, meta, number).answer
+    return record.answer
 
 
 def _record(services: Services, request: PatchRequest, number: int) -> PatchRecord:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Any
 
 from chalicelib.domain.commit import Draft
-from chalicelib.domain.errors import InvalidDocument, InvalidInput, Problem, Unavailable
+from chalicelib.domain.errors import GraftError, InvalidDocument, InvalidInput, Problem
 from chalicelib.domain.outcome import Outcome
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.patch_planning import PLANNING_HASHES, Change, Planned, plan_patch
@@ -15,6 +16,7 @@ from chalicelib.engine.services import Services
 from chalicelib.engine.signals import Work
 
 Json = Any
+log = logging.getLogger("graft.step")
 #: Problems that a node's error carries.
 MAX_ERRORS = 20
 #: Characters of a reason.
@@ -32,7 +34,8 @@ def plan_signals(services: Services, works: Iterable[Work], failed: set[int]) ->
             if work.patch is not None and work.planned is None:
                 _plan(services, work)
             ready.append(work)
-        except Unavailable:
+        except GraftError:
+            log.exception("a signal's patch could not be planned", extra={"run_id": work.job.run_id})
             failed.add(work.origin)
     return ready
 
@@ -46,7 +49,7 @@ def _plan(services: Services, work: Work) -> None:
     try:
         planned = plan_patch(services, work.job.run_id, state, _change(work), services.ids.new())
     except (InvalidInput, InvalidDocument) as error:
-        refuse(work, error.detail, error.problems)
+        _refuse(work, error.detail, error.problems)
         return
     if planned.plan is None:
         work.patch = None
@@ -67,8 +70,7 @@ def _change(work: Work) -> Change:
     return Change(lambda plan: operations, description, author=work.token.node)
 
 
-def refuse(work: Work, detail: str, problems: tuple[Problem, ...]) -> None:
-    """Have the work fail its node because of the patch that it brings."""
+def _refuse(work: Work, detail: str, problems: tuple[Problem, ...]) -> None:
     error: dict[str, Json] = {"type": "PatchRefused", "message": detail, "retryable": False}
     if problems:
         error["errors"] = [problem.as_json() for problem in problems[:MAX_ERRORS]]

@@ -35,12 +35,9 @@ def api(stack):
     return Api(stack)
 
 
-def cel(expression):
-    return document(function("a"), function("b"), edges=[("a", "b", {"condition": expression})])
-
-
 def conditioned(condition):
-    return cel(condition)
+    """A document with one condition."""
+    return document(function("a"), function("b"), edges=[("a", "b", {"condition": condition})])
 
 
 def value(of):

@@ -67,11 +67,12 @@ def test_a_node_removes_what_would_have_followed_it(harness: Harness) -> None:
         {"operations": [{"op": "test", "path": "/name", "value": 5}]},
         {"operations": 5},
         {"operations": [], "description": 5},
+        {"operations": [{"op": "add", "path": "/metadata", "value": {"x": float("nan")}}, remove("/metadata")]},
         {},
         [],
         "x",
     ],
-    ids=str,
+    ids=lambda wish: str(wish)[:60],
 )
 def test_a_patch_that_is_refused_fails_its_node_and_changes_nothing_else(harness: Harness, wish: object) -> None:
     document = {**CHAIN, "nodes": [function("a", retry={"max_attempts": 5}), *CHAIN["nodes"][1:]]}
@@ -84,6 +85,15 @@ def test_a_patch_that_is_refused_fails_its_node_and_changes_nothing_else(harness
     assert json.loads(run["error"])["type"] == "PatchRefused"
     assert len(harness.tasks) == 1, "not retried"
     harness.assert_fold_equals_store(run_id)
+
+
+def test_members_that_mean_nothing_are_not_kept(harness: Harness) -> None:
+    run_id, held = begin(harness)
+    signal(held, "a", {**add_node(function("n")), "why": float("nan"), "from": 5})
+    held.settle()
+    (record,), _ = list_patches(harness.services, run_id, harness.meta(run_id), 0, 10)
+    assert record.detail["operations"] == [add_node(function("n"))]
+    assert finish(harness, run_id, held)["status"] == "COMPLETED"
 
 
 def test_the_errors_of_a_refused_patch_are_on_the_node(harness: Harness) -> None:

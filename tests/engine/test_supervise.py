@@ -148,7 +148,7 @@ def test_an_ended_run_leaves_the_store_after_its_grace_and_keeps_its_history(har
     sweep_all(harness)
     assert harness.store.snapshot(run_id) is None
     assert load_state(harness.services, run_id)["meta"]["status"] == "COMPLETED"
-    assert not [key for key in harness.client.keys() if run_id in key]
+    assert not [key for key in harness.client.scan_iter() if run_id in key]
 
 
 def test_a_store_that_fell_behind_and_moved_on_gives_way_to_the_journal(harness: Harness) -> None:

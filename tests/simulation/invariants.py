@@ -92,8 +92,10 @@ class Audit:
             self._close(chain, token, "CANCELLED", place)
         chain.status = body.get("meta", {}).get("status", chain.status)
         outstanding = {token for token in chain.opened - chain.closed if not token.startswith("$end")}
+        # A commit from outside that makes no work leaves an earlier `$end` where it is.
+        idle = not body.keys() & {"settle", "emits", "arr"}
         if chain.status not in ENDED:
-            require(bool(outstanding) or bool(item.end), f"{place} leaves nothing outstanding in a live run")
+            require(bool(outstanding) or bool(item.end) or idle, f"{place} leaves nothing outstanding in a live run")
 
     def _close(self, chain: Chain, token: str, status: str, place: str) -> None:
         require(token in chain.opened, f"{place} settles {token}, which was never created")

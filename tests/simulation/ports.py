@@ -48,9 +48,9 @@ class WatchedStore:
         self._at("store.read")
         return self.inner.read(calls)
 
-    def install(self, run_id: str, state: RunState) -> bool:
+    def install(self, run_id: str, state: RunState, replaces: str = "") -> bool:
         with effect(self._at, "store.install"):
-            return self.inner.install(run_id, state)
+            return self.inner.install(run_id, state, replaces)
 
     def acknowledge(self, acks: Sequence[tuple[str, int, str, Sequence[str]]]) -> None:
         with effect(self._at, "store.acknowledge"):
