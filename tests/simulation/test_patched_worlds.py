@@ -108,6 +108,7 @@ class PatchedWorld(World):
             plan = self.services().plans.load(state["meta"]["graph"])
             cut = "result" in state["meta"] or (plan.on_failure == "fail_fast" and state["meta"]["status"] == "FAILED")
             left = set(plan.nodes) - set(standings(state))
+            cut = cut or "fail" in {node.type for node in plan.nodes.values()}
             require(cut or not left, f"run {run_id} left {left} behind")
         return patches
 
