@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from chalicelib.domain.errors import Unavailable
@@ -27,6 +27,8 @@ class Written:
 
     no: int
     id: str
+    #: Its first event's seq: where the journal has it.
+    seq: int = field(default=0, compare=False)
 
 
 class Pending(Protocol):
@@ -61,6 +63,9 @@ def write_items(services: Services, owner: str, runs: Mapping[str, Pending]) -> 
             except Unavailable:
                 log.warning("a run's journal is held by another step", extra={"run_id": run_id})
                 continue
+            if not _stands(services, run_id, pending, chain):
+                log.warning("commits were lost while they waited to be journaled", extra={"run_id": run_id})
+                continue
         if chain:
             batch[run_id] = chain
             last = Written(chain[-1].no, chain[-1].id)
@@ -88,6 +93,22 @@ def _last(pending: Pending) -> Written:
         return pending.need
     own = pending.items[max(pending.items)]
     return pending.need if pending.need and pending.need.no > own.no else Written(own.no, own.id)
+
+
+def _stands(services: Services, run_id: str, pending: Pending, chain: Sequence[JournalItem]) -> bool:
+    """Whether what this step must see written is in `chain`, or in the journal already.
+
+    A number alone does not say that: where the store was rebuilt meanwhile, another commit may have it (HAZARDS 1).
+    """
+    wanted = [Written(item.no, item.id, item.seq) for item in pending.items.values()]
+    wanted += [pending.need] if pending.need else []
+    about = {(item.no, item.id) for item in chain}
+    missing = [one for one in wanted if (one.no, one.id) not in about]
+    if not missing:
+        return True
+    first = min(one.seq for one in missing)
+    known = {(item.no, item.id) for item in services.journal.read(run_id, first - 1)}
+    return all((one.no, one.id) in known for one in missing)
 
 
 def _own_chain(pending: Pending, last: int) -> list[JournalItem] | None:

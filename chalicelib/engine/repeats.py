@@ -30,7 +30,7 @@ def emitted_before(services: Services, work: Work, answer: CommitAnswer, effects
         return []
     meta = state["meta"]
     if int(meta["mark"]) < int(meta["no"]):
-        effects.unjournaled(run_id, Written(int(meta["no"]), meta["cid"]), work.origin)
+        effects.unjournaled(run_id, Written(int(meta["no"]), meta["cid"], int(meta["lseq"])), work.origin)
     if meta["status"] not in ("RUNNING", "PENDING") or not state["ready"]:
         return []
     no = int(answer.record.split("|", 1)[0])
