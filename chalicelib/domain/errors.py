@@ -10,6 +10,7 @@ GraftError
 ├── Unauthorized         no valid credential (401)
 ├── Throttled            too many (429)
 ├── Unavailable          a part that Graft needs did not answer (503)
+│   └── JournalRefused   the journal went on without what the store holds: the run is rebuilt
 ├── BadSignal            a queue message that can never be processed: to the dead letters
 ├── EvaluationError      an expression failed on these values
 ├── TemplateError        a template failed; names pointer and expression
@@ -83,6 +84,10 @@ class Throttled(GraftError):
 
 class Unavailable(GraftError):
     """A store or queue did not answer; the same request may be sent again."""
+
+
+class JournalRefused(Unavailable):
+    """The journal holds another commit where the store's was to go: the store fell behind and moved on."""
 
 
 class BadSignal(GraftError):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from chalicelib.domain.errors import Unavailable
+from chalicelib.domain.errors import JournalRefused, Unavailable
 from chalicelib.domain.journal import Item, compose, parse_item
 from chalicelib.engine.ports import JournalItem, RunRecord
 from chalicelib.engine.run_records import run_records
@@ -144,10 +144,10 @@ def flush_run(services: Services, run_id: str) -> None:
 
 
 def flush_upto(services: Services, run_id: str, no: int) -> None:
-    """Return once the journal holds the run's commits up to `no`. Raises Unavailable."""
+    """Return once the journal holds the run's commits up to `no`. Raises Unavailable, JournalRefused."""
     chain = _whole_tail(services, f"read-{services.ids.new()}", run_id, no)
     if not chain:
         return
     if services.journal.append(chain, ending_records(chain)):
-        raise Unavailable(f"Run {run_id} is behind its journal and is being rebuilt; send the request again.")
+        raise JournalRefused(f"Run {run_id} is behind its journal and is being rebuilt; send the request again.")
     services.store.acknowledge([(run_id, chain[-1].no, chain[-1].id, ())])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from chalicelib.domain.commit import Draft, Event
-from chalicelib.domain.errors import GraftError, NotFound, Unavailable
+from chalicelib.domain.errors import GraftError, JournalRefused, NotFound, Unavailable
 from chalicelib.domain.fold import State
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.flush import flush_upto
@@ -39,8 +39,9 @@ def rebuild(services: Services, run_id: str) -> State:
     """Make the store agree with the journal, and return the run's state as folded.
 
     What the store has and the journal has not is written first: a healthy run loses nothing. Only where the journal
-    refuses it, so that the store must have fallen behind and moved on, is it given up. The store's state is replaced
-    only if it has not changed since it was looked at. Raises Unavailable when it changes too often.
+    refuses it, so that the store must have fallen behind and moved on, is it given up; a journal that does not answer
+    now ends the attempt. The store's state is replaced only if it has not changed since it was looked at. Raises
+    Unavailable when the journal does not answer, or the run changes too often.
     """
     for _ in range(MAX_TRIES):
         stored = services.store.snapshot(run_id, ("meta",))
@@ -75,7 +76,7 @@ def _write_tail(services: Services, run_id: str, meta: dict[str, str]) -> None:
     if int(meta["mark"]) < int(meta["no"]):
         try:
             flush_upto(services, run_id, int(meta["no"]))
-        except Unavailable:
+        except JournalRefused:
             log.warning("the journal does not take what the store holds", extra={"run_id": run_id})
 
 

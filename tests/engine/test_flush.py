@@ -11,6 +11,7 @@ import redis
 
 from chalicelib.domain.commit import Draft, Event
 from chalicelib.domain.errors import Unavailable
+from chalicelib.domain.fold import fold
 from chalicelib.domain.ids import Token
 from chalicelib.domain.journal import parse_item
 from chalicelib.engine.effects import RunWrites
@@ -182,6 +183,30 @@ def test_an_item_past_a_fork_is_refused_though_its_place_is_free(world: World) -
     world.commit("A", "b")
     assert world.write("A") == ({}, {"r1"})
     assert len(world.written()) == 2
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["its own commit", "one it found"])
+def test_a_number_that_another_commit_took_meanwhile_is_no_proof(own: bool, world: World, client: redis.Redis) -> None:
+    """The store lost two commits and was rebuilt while a step waited for them; what it has to send belongs to none."""
+    world.commit("A", "a")
+    world.commit("B", "b")
+    if not own:
+        world.made["B"] = RunWrites(need=Written(3, "c3", world.board.item.seq))
+
+    def rebuild(_: float) -> None:
+        lost, world.board.texts = world.board.texts, world.board.texts[:1]
+        client.flushall()
+        state = fold([parse_item(lost[0])])
+        assert world.services.store.install("r1", state)
+        for name in ("x", "y"):
+            call = world.board.call(said(Draft(emits=emits(name))), owner="C")
+            call = dataclasses.replace(call, body=call.body.replace('"id":"c', '"id":"other'))
+            world.board.accept(call, world.services.store.commit([call])[0])
+        flush_run(world.services, "r1")
+
+    fresh(world, pause=rebuild)
+    assert world.write("B") == ({}, {"r1"})
+    assert world.written() == world.board.texts
 
 
 def test_what_a_dead_step_left_is_written_by_the_step_that_needs_it(world: World) -> None:
