@@ -29,7 +29,7 @@ setup: .venv/.done .venv-aws/.done ## install everything into this folder (no ro
 	@.venv-aws/bin/python $(PIP) install -r requirements-aws-standin.txt
 	@touch $@
 
-demo: setup ## run a workflow, change it while it runs, show what happened
+demo: setup ## run a workflow on real data, live in the terminal
 	@$(BIN)/graft demo
 
 local: setup ## run a whole Graft on loopback until Ctrl-C

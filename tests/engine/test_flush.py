@@ -202,7 +202,7 @@ def test_a_number_that_another_commit_took_meanwhile_is_no_proof(own: bool, worl
             call = world.board.call(said(Draft(emits=emits(name))), owner="C")
             call = dataclasses.replace(call, body=call.body.replace('"id":"c', '"id":"other'))
             world.board.accept(call, world.services.store.commit([call])[0])
-        flush_run(world.services, "r1")
+        flush_run(world.harness.services, "r1")
 
     fresh(world, pause=rebuild)
     assert world.write("B") == ({}, {"r1"})
