@@ -71,7 +71,7 @@ def issue_token(
 ) -> str:
     """A bearer token valid for `ttl_s` seconds from `now_s` (since the epoch). Raises InvalidInput."""
     problems = []
-    if not sub or len(sub) > _MAX_SUBJECT:
+    if not sub or len(sub) > _MAX_SUBJECT or not _is_text(sub):
         problems.append(Problem("bad_sub", "/sub", f"sub has 1 to {_MAX_SUBJECT} characters."))
     if not _NAME.fullmatch(tenant):
         problems.append(Problem("bad_tenant", "/tenant", f"tenant matches {NAME_PATTERN}."))
@@ -89,11 +89,20 @@ def issue_token(
     return _signed(claims, secret)
 
 
+def _is_text(value: str) -> bool:
+    """False with half a surrogate pair in it, which no store takes."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def verify_token(secret: bytes, token: str, now_ms: int) -> Claims:
     """The claims of a bearer token. Raises Unauthorized saying what is wrong with it."""
     claims = _verify(secret, token, API_AUDIENCE, now_ms)
     sub, tenant, scopes, run_id = (claims.get(name) for name in ("sub", "tenant", "scopes", "run_id"))
-    if not isinstance(sub, str) or not 0 < len(sub) <= _MAX_SUBJECT:
+    if not isinstance(sub, str) or not 0 < len(sub) <= _MAX_SUBJECT or not _is_text(sub):
         raise Unauthorized("The token has no sub; it names the person or program that holds it.")
     if not isinstance(tenant, str) or not _NAME.fullmatch(tenant):
         raise Unauthorized("The token names no tenant.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from chalicelib.domain.compiler import check
 from chalicelib.domain.editor_schema import document_schema
 from chalicelib.domain.limits import Limits
 from infra.cli import show
-from infra.cli.client import segment
+from infra.cli.client import Api, segment
 from infra.cli.connect import connect
 from infra.cli.documents import SUFFIXES, read_document
 from infra.cli.errors import OK, USAGE, CliError
@@ -56,11 +57,11 @@ def draw(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw a workflow, or a run with its states, as SVG."""
-    document, run = _picture_of(what, url, token)
+    """Draw a workflow, or a run with its states and what patches did to it, as SVG."""
+    document, run, marks = _picture_of(what, url, token)
     if not isinstance(document, dict):
         raise CliError(f"{what} is no workflow: a workflow is an object with nodes and edges.")
-    svg = draw_svg(document, run)
+    svg = draw_svg(document, run, diff=marks)
     if output is not None:
         write(output, svg)
     if as_json:
@@ -71,12 +72,37 @@ def draw(
         show.say(f"Drawn to {output}.")
 
 
-def _picture_of(what: str, url: str | None, token: str | None) -> tuple[Json, Json]:
+def _picture_of(what: str, url: str | None, token: str | None) -> tuple[Json, Json, Json]:
+    """(document, run or None, marks of patches or None)."""
     if what == "-" or what.endswith(SUFFIXES) or Path(what).is_file():
-        return read_document(what), None
+        return read_document(what), None, None
     api = connect(url, token)
-    answer = api.get(f"/runs/{segment(what)}/workflow")
-    return document_in(answer), api.get(f"/runs/{segment(what)}")
+    answer, run = api.get(f"/runs/{segment(what)}/workflow"), api.get(f"/runs/{segment(what)}")
+    return document_in(answer), run, _marks(api, what) if run.get("revision") else None
+
+
+def _marks(api: Api, run_id: str) -> dict[str, list[str]]:
+    """What the run's patches have added and changed, taken together; what was removed again is gone."""
+    added: set[str] = set()
+    changed: set[str] = set()
+    removed: set[str] = set()
+    for patch in _patches(api, run_id):
+        fresh = {*patch["added"], *patch["edges_added"]}
+        gone = {*patch["removed"], *patch["edges_removed"]}
+        added, removed = (added | fresh) - gone, (removed | gone) - fresh
+        changed |= {*patch["changed"], *patch["edges_changed"]}
+    kept = {"added": added, "changed": changed - added - removed, "removed": removed}
+    return {name: sorted(values) for name, values in kept.items()}
+
+
+def _patches(api: Api, run_id: str) -> Iterator[Json]:
+    cursor: str | None = None
+    while True:
+        page = api.get(f"/runs/{segment(run_id)}/patches", limit=200, cursor=cursor)
+        yield from page["items"]
+        cursor = page.get("next_cursor")
+        if not cursor:
+            return
 
 
 def document_in(answer: Json) -> Json:

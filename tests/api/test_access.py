@@ -139,6 +139,7 @@ def test_bad_credentials_are_no_credentials(api: Api, route: Route) -> None:
         "another audience": jwt.encode({**good, "aud": "graft-task"}, SECRET, "HS256"),
         "no audience": jwt.encode({k: v for k, v in good.items() if k != "aud"}, SECRET, "HS256"),
         "no tenant": jwt.encode({k: v for k, v in good.items() if k != "tenant"}, SECRET, "HS256"),
+        "half a character": jwt.encode({**good, "sub": "\ud800"}, SECRET, "HS256"),
         "odd tenant": jwt.encode({**good, "tenant": "a#b"}, SECRET, "HS256"),
         "odd exp": jwt.encode({**good, "exp": True}, SECRET, "HS256"),
         "not yet": jwt.encode({**good, "nbf": now + 30}, SECRET, "HS256"),

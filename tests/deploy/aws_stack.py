@@ -52,9 +52,11 @@ class Deployed:
             aws_secret_access_key="test",
         )
 
-    def call(self, method: str, path: str, body: Json = None) -> requests.Response:
-        headers = {"Authorization": f"Bearer {self.token}"}
-        return requests.request(method, self.api + path, json=body, headers=headers, timeout=30)
+    def call(self, method: str, path: str, body: Json = None, **headers: str) -> requests.Response:
+        """The answer to a request with these headers (`If_Match` for `If-Match`), from API Gateway."""
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = {"Authorization": f"Bearer {self.token}", **given}
+        return requests.request(method, self.api + path, json=body, headers=sent, timeout=30)
 
     def start(self, workflow: Json, given: Json) -> str:
         answer = self.call("POST", "/api/v1/runs", {"workflow": workflow, "input": given})
@@ -72,6 +74,25 @@ class Deployed:
 
     def queue(self, name: str) -> str:
         return str(self.client("sqs").get_queue_url(QueueName=f"graft-{STAGE}-{name}")["QueueUrl"])
+
+    @contextmanager
+    def held(self, function: str) -> Iterator[None]:
+        """Meanwhile this function's queue hands it nothing."""
+        mappings = self.client("lambda")
+        name = f"graft-{STAGE}-{function}"
+        [mapping] = mappings.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+        mappings.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+        try:
+            yield
+        finally:
+            mappings.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+
+    def take(self, name: str) -> Json:
+        """The next message of a queue, off it: the test is its reader."""
+        sqs, url = self.client("sqs"), self.queue(name)
+        answer = eventually(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), f"a message of {name}")
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=answer[0]["ReceiptHandle"])
+        return json.loads(answer[0]["Body"])
 
     def depth(self, name: str, attribute: str = "ApproximateNumberOfMessages") -> int:
         answer = self.client("sqs").get_queue_attributes(QueueUrl=self.queue(name), AttributeNames=[attribute])

@@ -28,6 +28,18 @@ OTHER_QUEUE = {
     ],
     "edges": [{"from": "first", "to": "fetch"}, {"from": "fetch", "to": "told", "on": "failure"}],
 }
+#: Its second step is done by whoever reads its queue: the test, when it wants.
+HELD = {
+    "nodes": [TWO_STEPS["nodes"][0], {"id": "held", "type": "http", "config": {"url": "http://127.0.0.1:1/"}}],
+    "edges": [{"from": "first", "to": "held"}],
+}
+
+
+def step(name: str, params: Json, *sources: str) -> list[Json]:
+    """Operations that add one more step behind these."""
+    node = {"id": name, "type": "function", "config": {"handler": "echo", "params": params}}
+    edges = [{"op": "add", "path": "/edges/-", "value": {"from": source, "to": name}} for source in sources]
+    return [{"op": "add", "path": "/nodes/-", "value": node}, *edges]
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +53,55 @@ def test_a_workflow_started_over_the_api_runs_through_its_queues_to_the_end(depl
     assert (run["status"], run["output"], run["error"]) == ("COMPLETED", {"second": "hello"}, None)
     for name in ("completion-signals-dlq", "tasks-function-dlq"):
         assert deployed.depth(name) == 0
+
+
+def test_a_run_patched_over_the_api_while_it_runs_ends_with_what_the_patches_added(deployed: Deployed):
+    """By POST, by PATCH, and in the result of a task that an outside worker reports."""
+    with deployed.held("http_worker"):
+        run_id = deployed.start(HELD, {"word": "hello"})
+        callback = deployed.take("tasks-http")["callback"]
+        patched_by_post(deployed, run_id)
+        patched_by_patch(deployed, run_id)
+        assert deployed.run(run_id)["status"] == "RUNNING"
+        last = {"operations": step("last", "${ctx.held.output}", "held"), "description": "and tell"}
+        answer = deployed.call("POST", f"/api/v1/tasks/{callback['token']}/complete", {"result": "!", "patch": last})
+        assert answer.status_code < 300, answer.text
+
+    run = deployed.ended(run_id)
+    assert (run["status"], run["revision"], run["error"]) == ("COMPLETED", 3, None)
+    assert run["output"] == {"both": "hello again!", "last": "!"}
+    told = deployed.call("GET", f"/api/v1/runs/{run_id}/patches").json()["items"]
+    assert [(made["author"], made["description"]) for made in told] == [
+        ("ann", "say it again"),
+        ("ann", "and loudly"),
+        ("node:held", "and tell"),
+    ]
+    events = deployed.call("GET", f"/api/v1/runs/{run_id}/events").json()["events"]
+    assert [event["type"] for event in events].count("patch_applied") == 3
+    assert [event["type"] for event in events].count("node_completed") == 5
+
+
+def patched_by_post(deployed: Deployed, run_id: str) -> None:
+    """A step behind one that is done: the API's own function sends its task, and the worker does it."""
+    operations = step("again", "${ctx.first.output.word} again", "first")
+    body = {"operations": operations, "description": "say it again", "base_revision": 0}
+    tried = deployed.call("POST", f"/api/v1/runs/{run_id}/patch", {**body, "dry_run": True})
+    answer = deployed.call("POST", f"/api/v1/runs/{run_id}/patch", body)
+    assert (answer.status_code, answer.headers["ETag"]) == (200, '"1"'), answer.text
+    assert (answer.json()["added"], answer.json()["dispatched"]) == (["again"], ["again"])
+    assert tried.json() == answer.json()
+    eventually(lambda: deployed.run(run_id)["nodes"]["again"]["status"] == "COMPLETED", "the step that was added")
+
+
+def patched_by_patch(deployed: Deployed, run_id: str) -> None:
+    """A join of what is done and what is not, once the revision is the right one."""
+    operations = step("both", "${ctx.again.output}${ctx.held.output}", "again", "held")
+    path, kind = f"/api/v1/runs/{run_id}?description=and%20loudly", "application/json-patch+json"
+    stale = deployed.call("PATCH", path, operations, If_Match='"0"', Content_Type=kind)
+    assert (stale.status_code, stale.json()["revision"]) == (409, 1)
+    answer = deployed.call("PATCH", path, operations, If_Match='"1"', Content_Type=kind)
+    assert (answer.status_code, answer.headers["ETag"]) == (200, '"2"'), answer.text
+    assert (answer.json()["added"], answer.json()["dispatched"]) == (["both"], [])
 
 
 def test_a_request_without_a_credential_is_refused_by_the_app(deployed: Deployed):
@@ -61,16 +122,14 @@ def test_an_unknown_route_is_a_problem_document(deployed: Deployed, path: str):
 
 def test_the_one_failed_message_of_a_batch_comes_again_and_its_neighbour_does_not(deployed: Deployed):
     """The neighbour's run goes on at once; the failed one goes on when what it needs is back."""
-    sqs, mappings = deployed.client("sqs"), deployed.client("lambda")
+    sqs = deployed.client("sqs")
     signals = deployed.queue("completion-signals")
     sqs.set_queue_attributes(QueueUrl=signals, Attributes={"VisibilityTimeout": "3"})
-    [mapping] = mappings.list_event_source_mappings(FunctionName="graft-dev-coordinator")["EventSourceMappings"]
-    mappings.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
-    fine, stuck = deployed.start(TWO_STEPS, {"word": "a"}), deployed.start(OTHER_QUEUE, {"word": "b"})
-    eventually(lambda: deployed.depth("completion-signals") == 2, "both first steps")
+    with deployed.held("coordinator"):
+        fine, stuck = deployed.start(TWO_STEPS, {"word": "a"}), deployed.start(OTHER_QUEUE, {"word": "b"})
+        eventually(lambda: deployed.depth("completion-signals") == 2, "both first steps")
+        sqs.delete_queue(QueueUrl=deployed.queue("tasks-http"))
 
-    sqs.delete_queue(QueueUrl=deployed.queue("tasks-http"))
-    mappings.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
     assert deployed.ended(fine)["status"] == "COMPLETED"
     assert deployed.run(stuck)["status"] == "RUNNING"
     eventually(
