@@ -19,7 +19,8 @@ DOCUMENT = {
 }
 POINTERS = [
     "", "/a", "/a/b", "/a/b/0", "/a/b/1", "/a/b/2", "/a/b/3", "/a/b/-", "/a/b/01", "/a/c~0d", "/a/c~0d/e~1f", "/list",
-    "/list/0", "/list/0/k", "/list/1/k", "/list/2", "/list/2/0", "/list/2/-", "/t", "/t/x", "/new", "/new/deep", "/list/9",
+    "/list/0", "/list/0/k", "/list/1/k", "/list/2", "/list/2/0", "/list/2/-", "/t", "/t/x", "/new", "/new/deep",
+    "/list/9",
 ]  # fmt: skip
 VALUES = [0, 1, "x", None, [], {}, [1, "x"], {"k": 2}]
 
