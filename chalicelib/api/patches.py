@@ -13,7 +13,7 @@ from chalicelib.api.problems import Answer
 from chalicelib.domain.errors import InvalidInput, NotFound, Problem
 from chalicelib.engine import patches
 from chalicelib.engine.patch_history import list_patches as page_of
-from chalicelib.engine.patch_planning import Change
+from chalicelib.engine.patch_terms import Change
 from chalicelib.engine.patches import PatchRequest
 from chalicelib.engine.run_reader import read_state
 

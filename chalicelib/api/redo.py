@@ -15,7 +15,7 @@ from chalicelib.domain.errors import InvalidInput, Problem
 from chalicelib.domain.ids import derived_run_id
 from chalicelib.engine import redo
 from chalicelib.engine.forks import ForkRequest, fork_run
-from chalicelib.engine.patch_planning import Change
+from chalicelib.engine.patch_terms import Change
 from chalicelib.engine.run_reader import read_state
 from chalicelib.engine.views import run_links
 

@@ -15,7 +15,8 @@ from chalicelib.domain.journal import Item, compose, parse_item
 from chalicelib.engine.controls import resume_run, send_waiting
 from chalicelib.engine.flush import journal_item
 from chalicelib.engine.history import load_items
-from chalicelib.engine.patch_planning import Change, plan_patch
+from chalicelib.engine.patch_planning import plan_patch
+from chalicelib.engine.patch_terms import Change
 from chalicelib.engine.patches import PatchRequest, patch_run
 from chalicelib.engine.rearm import rearm
 from chalicelib.engine.run_list import announce_day

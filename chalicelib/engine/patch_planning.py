@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from chalicelib.domain.agent_limits import count_agents
@@ -13,7 +11,7 @@ from chalicelib.domain.compiler import compile_workflow
 from chalicelib.domain.errors import InvalidDocument, InvalidInput, Problem
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.limits import Limits, lowered
-from chalicelib.domain.patch_board import BOARD_HASHES, Board, Expectation
+from chalicelib.domain.patch_board import Board
 from chalicelib.domain.patch_diff import Diff, diff_plans, written
 from chalicelib.domain.patch_effects import PatchEffects, relied_on
 from chalicelib.domain.patch_operations import Applied, apply_operations
@@ -21,43 +19,14 @@ from chalicelib.domain.patch_preview import starting
 from chalicelib.domain.patch_rules import Proposal, broken_rules, still_named
 from chalicelib.domain.patch_shape import kept
 from chalicelib.domain.patch_warnings import warnings_of
+from chalicelib.engine.patch_terms import Change, Planned
 from chalicelib.engine.patch_values import resolve_new_edges
 from chalicelib.engine.ports import RunState
 from chalicelib.engine.services import Services
 
 Json = Any
-#: Hashes of a run that planning reads.
-PLANNING_HASHES = BOARD_HASHES
 #: Bytes of an event's data that a journal item carries; what is larger goes into an artifact.
 EVENT_BYTES = 48 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What is asked of the graph."""
-
-    #: The operations for the present document: given, or worked out from it.
-    operations: Callable[[Plan], Json]
-    description: str = ""
-    #: The number of the patch that this one takes back.
-    reverts: int | None = None
-    #: What the author may add: node types, functions, queues; None for no bounds.
-    caps: Json = None
-    #: The node that asks for it, where no person or program from outside does.
-    author: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A patch ready to be committed. `plan` is None where it changes nothing."""
-
-    view: dict[str, Json]
-    plan: Plan | None = None
-    draft: Draft = field(default_factory=Draft)
-    expect: tuple[Expectation, ...] = ()
-    commit_id: str = ""
-    #: The graph that it changes.
-    old: Plan | None = None
 
 
 def plan_patch(services: Services, run_id: str, state: RunState, change: Change, commit_id: str) -> Planned:

@@ -15,7 +15,8 @@ from chalicelib.domain.state import ENDED
 from chalicelib.engine.controls import CHUNK, send_waiting
 from chalicelib.engine.outside import commit_outside
 from chalicelib.engine.patch_history import PatchRecord, find_patch, number_of
-from chalicelib.engine.patch_planning import PLANNING_HASHES, Change, Planned, plan_patch
+from chalicelib.engine.patch_planning import plan_patch
+from chalicelib.engine.patch_terms import PLANNING_HASHES, Change, Planned
 from chalicelib.engine.ports import Outgoing, RunState
 from chalicelib.engine.rebuild import ensure_present
 from chalicelib.engine.services import Services

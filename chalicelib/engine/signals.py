@@ -11,7 +11,7 @@ from chalicelib.domain.commit import compact
 from chalicelib.domain.errors import BadSignal
 from chalicelib.domain.ids import Job, Token, parse_job_id, parse_token
 from chalicelib.domain.outcome import Outcome
-from chalicelib.engine.patch_planning import Planned
+from chalicelib.engine.patch_terms import Planned
 
 Json = Any
 _REF = re.compile(r"artifact://sha256/[0-9a-f]{64}")

@@ -19,6 +19,8 @@ class Sizes:
     run_nodes: tuple[int, ...] = (10, 100, 1_000, 10_000)
     #: Widths of the joins over which the cost of a hop must stay flat.
     widths: tuple[int, ...] = (10, 100, 1_000, 5_000)
+    #: Nodes of the live runs that are patched.
+    patched: tuple[int, ...] = (10, 1_000, 10_000)
     #: Hops of the counted kinds of work.
     counted: int = 1_000
     #: Evaluations of one expression per repetition.
@@ -37,6 +39,7 @@ TINY = Sizes(
     compiled=(10, 50),
     run_nodes=(10, 30),
     widths=(5, 12),
+    patched=(10, 30),
     counted=20,
     evaluations=50,
     stack_chain=4,

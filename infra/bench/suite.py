@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from infra.bench import bare, cold, growth, hops, pure, stack
+from infra.bench import bare, cold, growth, hops, patching, pure, stack
 from infra.bench.results import Section
 from infra.bench.sizes import Sizes
 
@@ -15,6 +15,7 @@ PARTS: dict[str, Callable[[Sizes], Section]] = {
     "bare": bare.measure,
     "settlements": hops.settlements,
     "growth": growth.measure,
+    "patch": patching.measure,
     "compile": pure.compiling,
     "cel": pure.expressions,
     "cold": cold.measure,

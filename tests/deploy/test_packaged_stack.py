@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from infra.deploy.package import Packaged
+from infra.local.lambda_events import schedule_event
 from tests.deploy.aws_stack import Deployed, eventually, stack
 
 Json = Any
@@ -60,6 +63,7 @@ def test_a_run_patched_over_the_api_while_it_runs_ends_with_what_the_patches_add
     with deployed.held("http_worker"):
         run_id = deployed.start(HELD, {"word": "hello"})
         callback = deployed.take("tasks-http")["callback"]
+        assert re.fullmatch(r"https://[a-z0-9]+\.execute-api\.us-east-1\.amazonaws\.com/api", address(callback))
         patched_by_post(deployed, run_id)
         patched_by_patch(deployed, run_id)
         assert deployed.run(run_id)["status"] == "RUNNING"
@@ -81,8 +85,13 @@ def test_a_run_patched_over_the_api_while_it_runs_ends_with_what_the_patches_add
     assert [event["type"] for event in events].count("node_completed") == 5
 
 
+def address(callback: Json) -> str:
+    """What the deployment takes for its own address: what comes before the route."""
+    return str(callback["url"]).partition("/api/v1/")[0]
+
+
 def patched_by_post(deployed: Deployed, run_id: str) -> None:
-    """A step behind one that is done: the API's own function sends its task, and the worker does it."""
+    """A step behind one that is done begins at once: the API signals it, and the queues do the rest."""
     operations = step("again", "${ctx.first.output.word} again", "first")
     body = {"operations": operations, "description": "say it again", "base_revision": 0}
     tried = deployed.call("POST", f"/api/v1/runs/{run_id}/patch", {**body, "dry_run": True})
@@ -146,3 +155,29 @@ def test_the_one_failed_message_of_a_batch_comes_again_and_its_neighbour_does_no
     events = deployed.call("GET", f"/api/v1/runs/{fine}/events").json()["events"]
     assert [event["type"] for event in events].count("node_completed") == 2
     assert "signal_ignored" not in [event["type"] for event in events]
+
+
+def test_the_scheduled_functions_do_their_work(deployed: Deployed):
+    for name, told in (("timeouts", "expired"), ("sweep", "runs")):
+        answer = deployed.client("lambda").invoke(
+            FunctionName=f"graft-dev-{name}", Payload=json.dumps(schedule_event(name))
+        )
+        payload = answer["Payload"].read()
+        assert "FunctionError" not in answer, payload
+        assert list(json.loads(payload)) == [told]
+
+
+@pytest.mark.parametrize("queue", ["completion-signals", "tasks-function", "tasks-http", "tasks-agent"])
+def test_a_message_that_nobody_can_read_becomes_a_dead_letter_that_the_api_lists(deployed: Deployed, queue: str):
+    deployed.client("sqs").send_message(QueueUrl=deployed.queue(f"{queue}-dlq"), MessageBody="no message")
+
+    def listed() -> list[Json]:
+        answer = deployed.call("GET", "/api/v1/dead-letters")
+        assert answer.status_code == 200, answer.text
+        return [letter for letter in answer.json()["items"] if letter["queue"] == queue]
+
+    [letter] = eventually(listed, "the dead letter")
+    assert letter["reason"]
+    # It names no run, so it could be any tenant's: its text is shown to nobody.
+    assert (letter["message"], letter["origin"]["run_id"], letter["redrivable"]) == (None, None, True)
+    eventually(lambda: deployed.depth(f"{queue}-dlq") == 0, "the queue's end")

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from chalicelib.domain.errors import GraftError, InvalidInput
-from chalicelib.engine.patch_planning import Change
+from chalicelib.engine.patch_terms import Change
 from chalicelib.engine.patches import PatchRequest, patch_run, revert_patch
 from tests.engine.harness import Harness
 

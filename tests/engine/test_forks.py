@@ -80,7 +80,7 @@ def test_a_large_snapshot_is_kept_apart(harness: Harness) -> None:
 
 
 def test_a_fork_can_be_patched_before_it_begins(harness: Harness) -> None:
-    from chalicelib.engine.patch_planning import Change
+    from chalicelib.engine.patch_terms import Change
 
     run_id = harness.run(DIAMOND)["run_id"]
     more = [

@@ -13,7 +13,7 @@ from chalicelib.domain.errors import GraftError, Unavailable
 from chalicelib.domain.fold import fold
 from chalicelib.domain.journal import parse_item
 from chalicelib.engine.executions import standings
-from chalicelib.engine.patch_planning import Change
+from chalicelib.engine.patch_terms import Change
 from chalicelib.engine.patches import PatchRequest, patch_run
 from infra.local.redis_server import RedisServer
 from tests.simulation.invariants import require
