@@ -59,6 +59,23 @@ def test_the_bare_calls_are_as_many_as_the_engines(sections: dict[str, Section])
     assert value(sections["bare"], "bare calls a batch") == 3
 
 
+def test_a_plain_hop_in_a_patched_run_counts_one_round_trip_after_the_first(sections: dict[str, Section]) -> None:
+    patch = sections["patch"]
+    assert value(patch, "first hop after a patch: redis round trips") == 3
+    assert value(patch, "later hops of the patched run: redis round trips of 1,000 hops") == 1000
+
+
+def test_a_patch_counts_the_same_round_trips_whatever_the_size_of_its_run(sections: dict[str, Section]) -> None:
+    trips = {value(sections["patch"], f"{nodes} nodes: redis round trips of a patch") for nodes in TINY.patched}
+    assert trips == {5}
+
+
+def test_the_coordinator_starts_without_the_compiler(sections: dict[str, Section]) -> None:
+    """It compiles only what a task's signal asks to patch: most of its processes never do."""
+    assert value(sections["cold"], "coordinator: imports pydantic") == 0
+    assert value(sections["cold"], "API: imports pydantic") == 1
+
+
 def test_the_meter_counts_a_pipeline_as_one_round_trip_and_a_command_as_another() -> None:
     with quick_rig() as rig:
         rig.redis.ping()
