@@ -14,6 +14,7 @@ from chalicelib.domain.ids import job_id
 from chalicelib.domain.state import RUN_TRANSITIONS
 from chalicelib.engine.artifact_access import grant
 from chalicelib.engine.execution_input import execution_input
+from chalicelib.engine.patch_history import graph_at
 from chalicelib.engine.run_list import Filter, list_item
 from chalicelib.engine.run_list import list_runs as page_of
 from chalicelib.engine.run_reader import NODE_VIEW, RUN_VIEW, read
@@ -58,9 +59,13 @@ def run_answer(call: Call) -> Answer:
 
 @operation(blueprint)
 def get_graph(call: Call) -> Answer:
-    """The run's workflow document, patches included."""
-    state, plan = read(call.services, call.tenant, call.params["run_id"], ("meta",))
-    return Answer(plan.document, headers=_etag(state["meta"]))
+    """The run's workflow document, patches included; or as it was at an earlier revision."""
+    services, run_id = call.services, call.params["run_id"]
+    state, plan = read(services, call.tenant, run_id, ("meta",))
+    revision = call.whole("revision", int(state["meta"]["rev"]), 0, 1 << 31)
+    if revision != int(state["meta"]["rev"]):
+        plan = services.plans.load(graph_at(services, run_id, state["meta"], revision))
+    return Answer(plan.document, headers={"ETag": f'"{revision}"'})
 
 
 @operation(blueprint)

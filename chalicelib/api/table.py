@@ -71,7 +71,14 @@ ROUTES: Final[tuple[Route, ...]] = (
             "wait": "Seconds to wait for an event where there is none, 0 to 25.",
         },
     ),
-    Route("get_graph", "GET", "/runs/{run_id}/workflow", "runs:read", "Read the run's workflow document as it is now."),
+    Route(
+        "get_graph",
+        "GET",
+        "/runs/{run_id}/workflow",
+        "runs:read",
+        "Read the run's workflow document as it is now.",
+        query={"revision": "Or as it was at this revision (0 at the start)."},
+    ),
     Route(
         "explain_run",
         "GET",

@@ -82,6 +82,15 @@ def find_patch(services: Services, run_id: str, meta: Mapping[str, str], number:
     return record
 
 
+def graph_at(services: Services, run_id: str, meta: Mapping[str, str], revision: int) -> str:
+    """Hash of the run's graph as it was at a revision: what the next patch found. Raises NotFound, Unavailable."""
+    if revision == int(meta["rev"]):
+        return meta["graph"]
+    if revision > int(meta["rev"]):
+        raise NotFound(f"Run {run_id} has no revision {revision}; it is at {meta['rev']}.")
+    return find_patch(services, run_id, meta, revision + 1).graph_before
+
+
 def list_patches(
     services: Services, run_id: str, meta: Mapping[str, str], after: int, limit: int
 ) -> tuple[list[PatchRecord], int | None]:

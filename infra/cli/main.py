@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from infra.cli import bench, control, dead_letters, demo, files, local, patches, runs, show, tokens, workflows
+from infra.cli import bench, control, dead_letters, demo, files, local, patches, redo, runs, show, tokens, workflows
 from infra.cli.errors import OK, CliError
 
 app = typer.Typer(
@@ -25,8 +25,10 @@ app.command("demo")(demo.demo)
 app.command("bench")(bench.bench)
 for verb in (control.cancel, control.pause, control.resume, control.explain, control.verify):
     runs.app.command(verb.__name__)(verb)
-for change in (patches.patch, patches.patches, patches.revert):
+for change in (patches.patch, patches.patches, patches.revert, patches.diff):
     runs.app.command(change.__name__)(change)
+for again in (redo.redrive, redo.rerun, redo.skip, redo.fork):
+    runs.app.command(again.__name__)(again)
 app.add_typer(runs.app, name="runs")
 app.add_typer(workflows.app, name="workflows")
 app.add_typer(local.app, name="local")

@@ -48,7 +48,7 @@ def diff(
         show.print_json(found)
         return
     show.say(f"{name}: from {found['from']} to {found['to']}", "bold")
-    lines = list(_lines(found))
+    lines = list(lines_of(found))
     for line in lines or [show.clean("Nothing differs.")]:
         show.out().print(line)
 
@@ -59,10 +59,11 @@ def _of_run(api: Api, name: str, old: str | None, run: str) -> dict[str, Json]:
     saved = api.get(f"/workflows/{segment(name)}", **chosen)
     graph = api.get(f"/runs/{segment(run)}/workflow")
     view = {"name": name, "from": saved["version"], "to": run}
-    return {**view, **workflow_diff(_plan(saved["workflow"]), _plan(graph))}
+    return {**view, **workflow_diff(plan_of(saved["workflow"]), plan_of(graph))}
 
 
-def _plan(document: Json) -> Plan:
+def plan_of(document: Json) -> Plan:
+    """Compile a graph from the server, to compare it. Raises CliError."""
     try:
         return compile_workflow(document, limits=Limits())
     except InvalidDocument as error:
@@ -70,7 +71,8 @@ def _plan(document: Json) -> Plan:
         raise CliError(text, problems=[problem.as_json() for problem in error.problems]) from None
 
 
-def _lines(found: dict[str, Json]) -> Iterator[Text]:
+def lines_of(found: dict[str, Json]) -> Iterator[Text]:
+    """A semantic diff as lines for people."""
     for what, parts in (("node", found["nodes"]), ("edge", found["edges"])):
         for name in parts["added"]:
             yield show.clean(f"+ {what} {name}", "green")

@@ -212,3 +212,17 @@ def test_a_node_shows_the_input_and_the_job_that_each_attempt_had(api: Api) -> N
     api.drain()
     inputs = [item["input"]["params"] for item in api.get(f"runs/{run_id}/nodes/a").json["executions"]]
     assert inputs == [{"n": 1}, {"n": 2}]
+
+
+def test_the_graph_of_an_earlier_revision_can_be_read(api: Api) -> None:
+    run_id = api.post("runs", {"workflow": ONE}).json["run_id"]
+    first = api.get(f"runs/{run_id}/workflow")
+    for name in ("x", "y"):
+        operations = [{"op": "add", "path": "/nodes/-", "value": {"id": name, "type": "pass"}}]
+        assert api.post(f"runs/{run_id}/patch", {"operations": operations}).status == 200
+    seen = [api.get(f"runs/{run_id}/workflow?revision={n}") for n in (0, 1, 2)]
+    assert seen[0].json == first.json
+    assert [len(reply.json["nodes"]) - len(first.json["nodes"]) for reply in seen] == [0, 1, 2]
+    assert [reply.headers["ETag"] for reply in seen] == ['"0"', '"1"', '"2"']
+    assert api.get(f"runs/{run_id}/workflow?revision=3").status == 404
+    assert api.get(f"runs/{run_id}/workflow?revision=-1").status == 422
