@@ -10,7 +10,7 @@ from chalicelib.domain.records import Began, parse_began
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.flush import Written
-from chalicelib.engine.ports import CommitAnswer, ReadCall
+from chalicelib.engine.ports import CommitAnswer
 from chalicelib.engine.rebuild import rebuild
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import Work
@@ -21,8 +21,9 @@ log = logging.getLogger("graft.step")
 def emitted_before(services: Services, work: Work, answer: CommitAnswer, effects: Effects) -> list[Work]:
     """The token was settled before: what came of that settlement and nobody sent yet is done again (HAZARDS 10).
 
-    The dead step may have gone on with inline work, so what later commits created counts as well. Only tokens still
-    outstanding are touched, and only in a run that is RUNNING. Returns inline work to go on with.
+    The dead step may have gone on with inline work, so what came of that counts as well, and nothing else: repeats must
+    not send what other signals have begun. Only tokens still outstanding are touched, and only in a run that is
+    RUNNING. Returns inline work to go on with.
     """
     run_id = work.job.run_id
     state = services.store.snapshot(run_id, ("meta", "ready"))
@@ -33,13 +34,41 @@ def emitted_before(services: Services, work: Work, answer: CommitAnswer, effects
         effects.unjournaled(run_id, Written(int(meta["no"]), meta["cid"], int(meta["lseq"])), work.origin)
     if meta["status"] not in ("RUNNING", "PENDING") or not state["ready"]:
         return []
-    no = int(answer.record.split("|", 1)[0])
-    tokens = services.store.read([ReadCall(run_id, 0, tokens=tuple(state["ready"]))])[0].tokens
     following: list[Work] = []
-    for name, record in tokens.items():
-        if record and int(record.split("|", 1)[0]) >= no:
-            following += _resume(services, work, name, record, effects)
+    for name, record in _came_of(services, run_id, int(answer.record.split("|", 1)[0])):
+        following += _resume(services, work, name, record, effects)
     return following
+
+
+def _came_of(services: Services, run_id: str, no: int) -> list[tuple[str, str]]:
+    """(token, record) of outstanding tokens that commit `no` made, or the commits that settled its inline tokens."""
+    state = services.store.snapshot(run_id, ("tok", "dis", "done", "ready"))
+    if state is None:
+        return []
+    made: dict[int, list[str]] = {}
+    for name, record in state["dis"].items():
+        made.setdefault(int(record.split("|", 1)[0]), []).append(name)
+    found: list[tuple[str, str]] = []
+    seen, pending = {no}, [no]
+    while pending:
+        for name in made.get(pending.pop(), ()):
+            ended = state["done"].get(name)
+            if name in state["tok"] and name in state["ready"]:
+                found.append((name, state["tok"][name]))
+            elif ended is not None and _settled_by_step(state["dis"][name], ended):
+                settled = int(ended.split("|", 1)[0])
+                pending += [settled] if settled not in seen else []
+                seen.add(settled)
+    return found
+
+
+#: Error types by which a step fails a task that it could not begin.
+_UNBEGUN = ('"TemplateError"', '"LimitExceeded"')
+
+
+def _settled_by_step(began: str, ended: str) -> bool:
+    """Whether a coordinator's step settled the token without a signal of its own."""
+    return parse_began(began).kind == "i" or any(kind in ended for kind in _UNBEGUN)
 
 
 def _resume(services: Services, work: Work, name: str, record: str, effects: Effects) -> list[Work]:
