@@ -15,7 +15,7 @@ MOST = 50
 #: Meta fields of one store's bookkeeping, which the journal does not have.
 BOOKKEEPING = frozenset({"mark", "lease", "lease_until"})
 #: Hashes that are compared with the store's: all but its unwritten tail and its notes of what was sent.
-COMPARED = ("meta", "tok", "dis", "done", "st", "val", "last", "jn", "ed", "vars")
+COMPARED = ("meta", "tok", "dis", "done", "st", "val", "last", "jn", "ed", "vars", "box")
 
 
 @dataclass(slots=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from chalicelib.domain.ir import INLINE_TYPES, TIMER_TYPES
 from chalicelib.domain.json_form import mentions
 from chalicelib.domain.limits import Limits
+from chalicelib.domain.node_bodies import bodies_of
+from chalicelib.domain.node_kinds import ARMED_TYPES, INLINE_TYPES
 from chalicelib.domain.node_types import UNTEMPLATED_KEYS
 from chalicelib.domain.problem_list import ProblemList, pointer
 
@@ -26,15 +27,24 @@ def check_head(document: dict[str, Json], problems: ProblemList) -> None:
         problems.extend(schema_problems(schema, "/input_schema"))
 
 
-def check_times(node: dict[str, Json], index: int, problems: ProblemList, warnings: ProblemList) -> None:
-    """A node's times fit its type: only work on a queue beats, and what runs at once has no time to run out."""
-    kind = node.get("type")
-    if node.get("heartbeat_ms") is not None and isinstance(kind, str) and kind in INLINE_TYPES | TIMER_TYPES:
+def check_parts(node: dict[str, Json], index: int, problems: ProblemList, warnings: ProblemList) -> None:
+    """Config and times of a node and of the bodies inside it."""
+    for part, path in ((node, ()), *((body.part, body.path) for body in bodies_of(node))):
+        where = pointer("nodes", index, *path)
+        _check_times(part, where, problems, warnings)
+        if isinstance(part.get("config"), dict):
+            _check_config(part.get("type"), part["config"], where + "/config", problems)
+
+
+def _check_times(part: dict[str, Json], where: str, problems: ProblemList, warnings: ProblemList) -> None:
+    """Times fit the type: only work on a queue beats, and what runs at once has no time to run out."""
+    kind = part.get("type")
+    if part.get("heartbeat_ms") is not None and isinstance(kind, str) and kind in INLINE_TYPES | ARMED_TYPES:
         text = f'Nothing reports heartbeats for a node of type "{kind}"; remove heartbeat_ms.'
-        problems.add("bad_value", pointer("nodes", index, "heartbeat_ms"), text)
-    if node.get("timeout_ms") is not None and isinstance(kind, str) and kind in INLINE_TYPES:
+        problems.add("bad_value", where + "/heartbeat_ms", text)
+    if part.get("timeout_ms") is not None and isinstance(kind, str) and kind in INLINE_TYPES:
         text = f'A node of type "{kind}" runs at once: timeout_ms has no effect on it. Remove it.'
-        warnings.add("no_effect", pointer("nodes", index, "timeout_ms"), text)
+        warnings.add("no_effect", where + "/timeout_ms", text)
 
 
 def check_blocks(node: dict[str, Json], index: int, limits: Limits, problems: ProblemList) -> None:
@@ -53,8 +63,6 @@ def check_blocks(node: dict[str, Json], index: int, limits: Limits, problems: Pr
     if node.get("compensate") is not None:
         text = "Compensation is not available yet; remove this block."
         problems.add("not_available", pointer("nodes", index, "compensate"), text)
-    if isinstance(node.get("config"), dict):
-        _check_config(kind, node["config"], index, problems)
 
 
 def _check_branch(branch: dict[str, Json], index: int, problems: ProblemList) -> None:
@@ -88,14 +96,14 @@ def _check_join(join: dict[str, Json], index: int, problems: ProblemList) -> Non
         problems.add("bad_join", pointer("nodes", index, "join"), text)
 
 
-def _check_config(kind: Json, config: dict[str, Json], index: int, problems: ProblemList) -> None:
+def _check_config(kind: Json, config: dict[str, Json], where: str, problems: ProblemList) -> None:
     if kind == "wait" and (config.get("seconds") is None) == (config.get("until") is None):
         text = 'A wait says exactly one of "seconds" and "until"; correct it.'
-        problems.add("bad_value", pointer("nodes", index, "config"), text)
+        problems.add("bad_value", where, text)
     if kind == "transform" and "pipeline" in config:
         text = 'Pipelines are not available yet; give "value", a template, instead.'
-        problems.add("not_available", pointer("nodes", index, "config", "pipeline"), text)
+        problems.add("not_available", where + "/pipeline", text)
     for key in sorted(UNTEMPLATED_KEYS & config.keys()):
         if mentions(config[key], "${"):
             text = f'"{key}" takes no templates: it is fixed when the workflow compiles. Write the value itself.'
-            problems.add("template_not_allowed", pointer("nodes", index, "config", key), text)
+            problems.add("template_not_allowed", where + pointer(key), text)

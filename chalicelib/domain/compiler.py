@@ -9,7 +9,7 @@ from typing import Any
 from chalicelib.domain import conditions
 from chalicelib.domain import limits as limits_module
 from chalicelib.domain.aliases import normalise
-from chalicelib.domain.block_rules import check_blocks, check_head, check_times
+from chalicelib.domain.block_rules import check_blocks, check_head, check_parts
 from chalicelib.domain.errors import InvalidDocument, Problem
 from chalicelib.domain.expressions import ExpressionCompiler
 from chalicelib.domain.graph import Graph, read_graph
@@ -19,6 +19,7 @@ from chalicelib.domain.json_form import canonical, copy_json, fits
 from chalicelib.domain.limits import Limits
 from chalicelib.domain.loop_bodies import Bodies, find_bodies
 from chalicelib.domain.losers import find_losers
+from chalicelib.domain.node_bodies import bodies_of
 from chalicelib.domain.plan_builder import PlanBuilder
 from chalicelib.domain.problem_list import ProblemList, pointer, shorten
 from chalicelib.domain.reading_rules import check_readings
@@ -30,7 +31,7 @@ Json = Any
 Handlers = Callable[[str], bool]
 
 #: Part of every plan's hash: raised when the same document compiles to another plan than before.
-COMPILER_VERSION = 1
+COMPILER_VERSION = 2
 
 
 def compile_workflow(document: Json, *, limits: Limits, handlers: Handlers | None = None) -> Plan:
@@ -72,7 +73,7 @@ def _compile(
     graph = read_graph(document, problems)
     for node, raw in enumerate(graph.raws):
         check_blocks(raw, graph.where[node], limits, problems)
-        check_times(raw, graph.where[node], problems, warnings)
+        check_parts(raw, graph.where[node], problems, warnings)
         _check_handler(graph, node, handlers, problems)
     _check_edge_count(graph, limits, problems)
     check_graph(graph, problems, warnings)
@@ -109,11 +110,12 @@ def _check_edge_count(graph: Graph, limits: Limits, problems: ProblemList) -> No
 
 def _check_handler(graph: Graph, node: int, handlers: Handlers | None, problems: ProblemList) -> None:
     raw = graph.raws[node]
-    config = raw.get("config")
-    name = config.get("handler") if isinstance(config, dict) and raw.get("type") == "function" else None
-    if handlers is not None and isinstance(name, str) and name and "${" not in name and not handlers(name):
-        text = f'There is no function "{shorten(name)}"; register it, or put its Lambda on the allowlist.'
-        problems.add("unknown_handler", graph.path(node, "config", "handler"), text)
+    for part, path in ((raw, ()), *((body.part, body.path) for body in bodies_of(raw))):
+        config = part.get("config")
+        name = config.get("handler") if isinstance(config, dict) and part.get("type") == "function" else None
+        if handlers is not None and isinstance(name, str) and name and "${" not in name and not handlers(name):
+            text = f'There is no function "{shorten(name)}"; register it, or put its Lambda on the allowlist.'
+            problems.add("unknown_handler", graph.path(node, *path, "config", "handler"), text)
 
 
 def _bodies(graph: Graph, problems: ProblemList) -> Bodies | None:

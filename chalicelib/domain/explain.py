@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.domain.explain_joins import waiting_joins
-from chalicelib.domain.ids import Job, Token, parse_token
+from chalicelib.domain.ids import Job, Token, bare, parse_token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import timestamp
+from chalicelib.domain.node_kinds import node_at
 from chalicelib.domain.records import Began, parse_began
 from chalicelib.domain.state import ENDED
 
@@ -92,7 +93,7 @@ def _sentence(status: str, entries: list[dict[str, Json]]) -> str:
 
 def _entry(facts: Facts, token: Token, began: Began, usual: Mapping[str, int]) -> dict[str, Json]:
     """One outstanding token."""
-    node = token.node.split(":", 1)[1] if token.node.startswith(("$arm:", "$retry:")) else token.node
+    node = bare(token.node)
     own = node.startswith("$")
     entry: dict[str, Json] = {
         "node_id": None if own else node,
@@ -113,7 +114,7 @@ def _wait(facts: Facts, node: str, token: Token, began: Began) -> dict[str, Json
     if facts.state["meta"]["status"] == "PAUSED" and token.text in facts.state["ready"]:
         return {"waits_for": "resume", "moved_by": "Resuming the run: POST /runs/{id}/resume."}
     if began.kind == "t":
-        return _task(facts, node, began)
+        return _task(facts, node, token, began)
     if began.kind == "i":
         return {"waits_for": "coordinator", "moved_by": "The coordinator's next step; the sweep sends it again."}
     due = began.data.get("due")
@@ -125,9 +126,9 @@ def _wait(facts: Facts, node: str, token: Token, began: Began) -> dict[str, Json
     return {"waits_for": what, "moved_by": moved_by, **at}
 
 
-def _task(facts: Facts, node: str, began: Began) -> dict[str, Json]:
-    deadline = _deadline(facts, node, began)
-    queue = f"tasks-{facts.plan.nodes[node].type}" if node in facts.plan.nodes else None
+def _task(facts: Facts, node: str, token: Token, began: Began) -> dict[str, Json]:
+    deadline = _deadline(facts, token, began)
+    queue = node_at(facts.plan, token).queue or None if node in facts.plan.nodes else None
     return {
         "waits_for": "task",
         "queue": queue,
@@ -137,15 +138,15 @@ def _task(facts: Facts, node: str, began: Began) -> dict[str, Json]:
     }
 
 
-def _deadline(facts: Facts, node: str, began: Began) -> int | None:
-    known = facts.plan.nodes.get(node)
+def _deadline(facts: Facts, token: Token, began: Began) -> int | None:
+    known = node_at(facts.plan, token) if bare(token.node) in facts.plan.nodes else None
     return None if known is None or known.timeout_ms is None else began.at_ms + known.timeout_ms
 
 
 def _token_problems(facts: Facts, node: str, token: Token, began: Began, usual: int) -> list[tuple[str, str]]:
     """(code, message) of what looks wrong with one token. `usual`: milliseconds of its node's longest attempt."""
     found = []
-    due = _deadline(facts, node, began) if began.kind == "t" else began.data.get("due")
+    due = _deadline(facts, token, began) if began.kind == "t" else began.data.get("due")
     if due is not None and facts.now_ms > int(due) + LATE_MS:
         found.append(("overdue", f"It was due at {timestamp(int(due))}: are timers and the timeout detector running?"))
     marked = facts.state["ready"].get(token.text, "")

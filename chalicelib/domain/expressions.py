@@ -10,6 +10,7 @@ from chalicelib.domain.conditions import compile_condition
 from chalicelib.domain.graph import Graph
 from chalicelib.domain.ir import Condition, Expression, Template
 from chalicelib.domain.json_form import mentions
+from chalicelib.domain.node_bodies import bodies_of
 from chalicelib.domain.node_types import SECRET_TYPES, UNTEMPLATED_KEYS
 from chalicelib.domain.problem_list import ProblemList, pointer
 from chalicelib.domain.templates import compile_template
@@ -41,6 +42,8 @@ class Expressions:
     #: Node -> conditions of its branch rules, in order.
     rules: dict[int, list[Condition]] = field(default_factory=dict)
     loops: dict[int, Condition] = field(default_factory=dict)
+    #: (node, name of the part) -> config of the node body there.
+    bodies: dict[tuple[int, str], Template] = field(default_factory=dict)
     output: Template | None = None
     readings: list[Reading] = field(default_factory=list)
 
@@ -64,7 +67,8 @@ class ExpressionCompiler:
 
     def _compile_node(self, node: int) -> None:
         raw, found = self._graph.raws[node], self._found
-        found.configs.append(self._config(node, raw))
+        found.configs.append(self._config(raw, node, self._graph.path(node, "config")))
+        self._compile_bodies(node)
         sets = raw.get("set")
         found.sets.append(
             {
@@ -87,7 +91,14 @@ class ExpressionCompiler:
             if condition:
                 found.loops[node] = condition
 
-    def _config(self, node: int, raw: dict[str, Json]) -> Template:
+    def _compile_bodies(self, node: int) -> None:
+        for body in bodies_of(self._graph.raws[node]):
+            # Before a rollback anything may have run: a reader of None may read every node that there is.
+            reader = None if body.name == "compensate" else node
+            path = self._graph.path(node, *body.path, "config")
+            self._found.bodies[node, body.name] = self._config(body.part, reader, path)
+
+    def _config(self, raw: dict[str, Json], reader: int | None, path: str) -> Template:
         config = raw.get("config")
         if not isinstance(config, dict) or not config:
             return _EMPTY if config is None else Template(config)
@@ -97,7 +108,7 @@ class ExpressionCompiler:
             return Template(config)
         kind = raw.get("type")
         secrets = isinstance(kind, str) and kind in SECRET_TYPES
-        return self._template(config, self._graph.path(node, "config"), node, completed=False, secrets=secrets)
+        return self._template(config, path, reader, completed=False, secrets=secrets)
 
     def _template(
         self, value: Json, path: str, reader: int | None, *, completed: bool, secrets: bool = False

@@ -15,7 +15,7 @@ from chalicelib.domain.journal import Item
 Json = Any
 State = dict[str, dict[str, str]]
 
-HASHES = ("meta", "tok", "dis", "done", "st", "val", "last", "jn", "ed", "vars", "tail", "ready")
+HASHES = ("meta", "tok", "dis", "done", "st", "val", "last", "jn", "ed", "vars", "box", "tail", "ready")
 
 
 def fold(items: Iterable[Item]) -> State:

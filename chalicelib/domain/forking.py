@@ -10,15 +10,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from chalicelib.domain.commit import Draft, Emit, Event
-from chalicelib.domain.ids import END, START, Token, parse_token
-from chalicelib.domain.ir import TASK_TYPES, TIMER_TYPES, Plan
+from chalicelib.domain.ids import END, START, Token, bare, parse_token
+from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import Item
+from chalicelib.domain.node_kinds import armed, kind_of, node_at
 from chalicelib.domain.records import parse_began
 
 Json = Any
 State = Mapping[str, Mapping[str, str]]
 #: Hashes that are taken over as they are.
-COPIED = ("dis", "done", "st", "val", "last", "jn", "ed", "vars")
+COPIED = ("dis", "done", "st", "val", "last", "jn", "ed", "vars", "box")
 #: Meta fields that are taken over; the rest is the fork's own.
 COPIED_META = ("name", "workflow", "version", "input", "input_ref", "started_at", "error", "result")
 
@@ -44,13 +45,13 @@ def _anew(plan: Plan, text: str, record: str, epoch: int) -> Emit:
     if old.node in (START, END):
         number = 0 if old.node == START else epoch
         return Emit(Token(old.node, (), None, number, old.attempt), "i", began.data)
-    name = old.node.removeprefix("$arm:").removeprefix("$retry:")
+    name = bare(old.node)
     if name.startswith("$") or old.attempt == 0:
         return Emit(Token(name, old.scope, old.index, epoch, old.attempt), "i", began.data)
-    kind = plan.nodes[name].type
-    if kind in TIMER_TYPES:
+    node = node_at(plan, old)
+    if armed(node):
         return Emit(Token(f"$arm:{name}", old.scope, old.index, epoch), "i")
-    return Emit(Token(name, old.scope, old.index, epoch), "t" if kind in TASK_TYPES else "i")
+    return Emit(Token(name, old.scope, old.index, epoch), kind_of(node))
 
 
 def first_dispatch(items: list[Item], node_id: str) -> int | None:

@@ -83,6 +83,14 @@ def parse_token(text: str) -> Token:
     return Token(match["node"], scope, index, int(match["epoch"]), int(match["attempt"]))
 
 
+_TIMER = re.compile(r"^\$(?:arm|retry):")
+
+
+def bare(name: str) -> str:
+    """The node's id from the name of its own token, or of one of its timers (`$arm:x`, `$retry:x`)."""
+    return _TIMER.sub("", name)
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """What a job id says: the token, the commit that created it, and hints that let a warm step decide unread."""

@@ -15,13 +15,6 @@ On = Literal["success", "failure", "always"]
 #: `veto` is implied: a taken failure edge out of a loop body must skip the loop node (HAZARDS 24).
 EdgeKind = Literal["plain", "branch", "break", "timeout", "veto"]
 
-#: Node types settled inside the coordinator, with no queue hop (DESIGN 1).
-INLINE_TYPES = frozenset({"branch", "loop", "pass", "transform", "fail", "succeed"})
-#: Node types whose work is a message on a queue.
-TASK_TYPES = frozenset({"function", "http"})
-#: Node types that wait for a time.
-TIMER_TYPES = frozenset({"wait"})
-
 
 @dataclass(frozen=True, slots=True)
 class Expression:
@@ -148,6 +141,11 @@ class Node:
     join: Join = field(default_factory=Join)
     branch: Branch | None = None
     loop: Loop | None = None
+    #: Logical queue that its tasks go to; "" for a node that is no task.
+    queue: str = ""
+    #: What a map does for each item, and what undoes this node on a rollback: nodes of the same id, without edges.
+    body: Node | None = None
+    compensate: Node | None = None
     #: Enclosing loop nodes from the outside in; a loop node is in its own body.
     loops: tuple[str, ...] = ()
     retry: Retry = field(default_factory=Retry)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib.domain.ids import Job, Token, parse_token
+from chalicelib.domain.ids import Job, Token, bare, parse_token
 
 Json = Any
 
@@ -17,10 +16,6 @@ Json = Any
 def compose(head: str, body: str) -> str:
     """The item's text. Byte for byte the same whoever writes it (HAZARDS 2)."""
     return f'{{{head},"c":{body}}}'
-
-
-#: What stands before the node's name in the token of its timer.
-_NAME = re.compile(r"^\$(retry|arm):")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +49,7 @@ class Item:
         for i, fires in sorted(verdicts):
             yield arrivals[i][5] if fires else arrivals[i][6]
         for token in self.lost:
-            text = f"$beaten:{_NAME.sub('', token)}"
+            text = f"$beaten:{bare(token)}"
             yield [text, text.rsplit("#", 1)[0], "i", "", 0]
         for token in self.dropped:
             yield [token, token.rsplit("#", 1)[0], "i", '{"skip":1}', 0]

@@ -7,7 +7,8 @@ from typing import Any
 
 from chalicelib.domain.commit import Draft, Emit, Event, compact
 from chalicelib.domain.ids import START, Token
-from chalicelib.domain.ir import TASK_TYPES, Plan
+from chalicelib.domain.ir import Plan
+from chalicelib.domain.node_kinds import armed, kind_of, node_at
 from chalicelib.domain.outcome import Moment, Outcome, value_record
 from chalicelib.domain.routing import FAN, Router
 
@@ -80,9 +81,9 @@ def arm_draft(token: Token, due_ms: int) -> Draft:
 
 def retry_draft(plan: Plan, token: Token) -> Draft:
     """Settle `$retry:<node>`: the backoff is over, the attempt begins."""
-    node = plan.nodes[token.node.removeprefix("$retry:")]
-    attempt = replace(token, node=node.id)
-    return Draft(settle=token, emits=[Emit(attempt, "t" if node.type in TASK_TYPES else "i")])
+    node = node_at(plan, token)
+    attempt = replace(token, node=f"$arm:{node.id}" if armed(node) else node.id)
+    return Draft(settle=token, emits=[Emit(attempt, kind_of(node))])
 
 
 def finish_node_draft(token: Token, outcome: Outcome, *, failed: bool) -> Draft:

@@ -8,6 +8,10 @@ AVAILABLE_TYPES = frozenset({"function", "http", "transform", "wait", "pass", "b
 LATER_TYPES = frozenset({"agent", "human", "event", "queue", "map", "workflow"})
 NODE_TYPES = AVAILABLE_TYPES | LATER_TYPES
 
+#: Logical queues of the types that are tasks.
+QUEUES = {"function": "tasks-function", "http": "tasks-http"}
+#: Types that a node body may have: what a map does for each item, what undoes a node.
+BODY_TYPES = frozenset({"function", "http", "transform"})
 #: Types whose config may hold `${secret.NAME}`.
 SECRET_TYPES = frozenset({"function", "http", "agent"})
 #: Config keys that take no templates: what a run may reach is fixed when it compiles.

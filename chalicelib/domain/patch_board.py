@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chalicelib.domain.ids import START, Scope, Token, parse_token
-from chalicelib.domain.ir import TIMER_TYPES, Plan
+from chalicelib.domain.ir import Plan
+from chalicelib.domain.node_kinds import armed
 from chalicelib.domain.records import parse_began
 
 State = Mapping[str, Mapping[str, str]]
@@ -116,7 +117,7 @@ class Board:
         node, standing = self.plan.nodes[name], self.standing(name)
         instance = Token(name, standing.scope).instance
         fields = [("st", instance), ("jn", instance)]
-        if node.type in TIMER_TYPES:
+        if armed(node):
             fields.append(("st", f"$arm:{instance}"))
         text = self._newest_text(instance)
         if text is not None:
@@ -132,7 +133,7 @@ class Board:
         back = self.plan.nodes[node.loop.back_to]
         inner = tuple((name, 1) for name in back.loops[len(outer) + 1 :])
         instance = Token(back.id, (*outer, (loop, count + 1), *inner)).instance
-        return [instance, f"$arm:{instance}"] if back.type in TIMER_TYPES else [instance]
+        return [instance, f"$arm:{instance}"] if armed(back) else [instance]
 
     def resolved(self, name: str) -> dict[str, int]:
         """Resolved incoming edges of a counted node in its open instance: key -> 0 not taken, 1 taken, 2 veto."""

@@ -9,6 +9,8 @@ from chalicelib.domain.expressions import Expressions
 from chalicelib.domain.graph import Graph, Link
 from chalicelib.domain.ir import Branch, Condition, Edge, Join, Loop, Node, Plan, Retry, Rule, Template
 from chalicelib.domain.loop_bodies import Bodies
+from chalicelib.domain.node_bodies import Body, bodies_of
+from chalicelib.domain.node_types import QUEUES
 
 Json = Any
 
@@ -80,10 +82,26 @@ class PlanBuilder:
             retry=_retry(raw["retry"]) if raw.get("retry") else _NO_RETRY,
             timeout_ms=raw.get("timeout_ms"),
             heartbeat_ms=raw.get("heartbeat_ms"),
+            queue=queue_of(raw),
             sets=self._found.sets[place],
             counted=len(ins) > 1 or any(key in self._late for key in ins),
             decide_names=names,
             decide_nodes=nodes,
+            **{body.name: self._body(place, body) for body in bodies_of(raw)},
+        )
+
+    def _body(self, place: int, body: Body) -> Node:
+        """A node body inside the node, as a node of the same id: it has no edges of its own."""
+        part = body.part
+        return Node(
+            id=self._graph.ids[place],
+            type=part["type"],
+            config=self._found.bodies[place, body.name],
+            loops=tuple(self._graph.ids[loop] for loop in self._bodies.nests[place]),
+            retry=_retry(part["retry"]) if part.get("retry") else _NO_RETRY,
+            timeout_ms=part.get("timeout_ms"),
+            heartbeat_ms=part.get("heartbeat_ms"),
+            queue=queue_of(part),
         )
 
     def _reads(self, place: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -136,6 +154,11 @@ class PlanBuilder:
 
     def _keys(self, place: int, names: Iterable[str] | None) -> tuple[str, ...]:
         return tuple(f"{self._graph.ids[place]}:{name}:success" for name in dict.fromkeys(names or ()))
+
+
+def queue_of(raw: dict[str, Json]) -> str:
+    """The logical queue that the tasks of a node go to; "" for what runs in the coordinator or waits."""
+    return QUEUES.get(raw["type"], "")
 
 
 def _retry(raw: dict[str, Json]) -> Retry:

@@ -88,9 +88,15 @@ _SETS: How = (
 )
 _RULE = _Codec(ir.Rule, condition=_one(_CONDITION), edges=_TUPLE)
 _EDGE = _Codec(ir.Edge, condition=_one(_CONDITION))
-_NODE = _Codec(
+_BODY: How = (
+    lambda node: None if node is None else _NODE.pack(node),
+    lambda packed: None if packed is None else _NODE.unpack(packed),
+)
+_NODE: _Codec[ir.Node] = _Codec(
     ir.Node,
     config=_one(_TEMPLATE),
+    body=_BODY,
+    compensate=_BODY,
     in_edges=_TUPLE,
     out_edges=_TUPLE,
     join=_one(_Codec(ir.Join, losers=_TUPLE)),

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from chalicelib.domain.commit import Draft, Emit, Event
-from chalicelib.domain.ids import Scope, Token, parse_token
-from chalicelib.domain.ir import TASK_TYPES, TIMER_TYPES, Node, Plan
+from chalicelib.domain.ids import Scope, Token, bare, parse_token
+from chalicelib.domain.ir import Node, Plan
+from chalicelib.domain.node_kinds import armed, kind_of
 from chalicelib.domain.patch_board import Board
 
 State = Mapping[str, Mapping[str, str]]
@@ -83,7 +84,7 @@ def _forget(draft: Draft, reset: Reset, state: State, name: str, prefix: Scope) 
     """The node's instances are PENDING again, and expressions no longer see their outcomes."""
     for instance, token in state["st"].items():
         place = parse_token(f"{instance}#0.0")
-        if place.node.removeprefix("$arm:").removeprefix("$retry:") == name and reset.covers(name, place.scope):
+        if bare(place.node) == name and reset.covers(name, place.scope):
             draft.drop.append(("st", instance))
             draft.cancel += [token] if token in state["tok"] else []
     fields = {where: text.split("|", 1) for where, text in state["last"].items() if where.startswith(f"{name}@")}
@@ -133,9 +134,9 @@ def _again(reset: Reset, state: State, name: str, epoch: int, held: str | None) 
     token = Token(name, scope, None, epoch, max(tried, default=0) + 1)
     if name == held:
         return Emit(token, "h")
-    if node.type in TIMER_TYPES:
+    if armed(node):
         return Emit(Token(f"$arm:{name}", scope, None, epoch, token.attempt), "i")
-    return Emit(token, "t" if node.type in TASK_TYPES else "i")
+    return Emit(token, kind_of(node))
 
 
 def reopen(draft: Draft, state: State, epoch: int, event: Event, now_ms: int) -> Draft:

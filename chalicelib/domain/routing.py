@@ -10,7 +10,8 @@ from collections import deque
 
 from chalicelib.domain.commit import Arrival, Draft, Emit, Event
 from chalicelib.domain.ids import Scope, Token, scope_text
-from chalicelib.domain.ir import TASK_TYPES, TIMER_TYPES, Edge, Node, Plan
+from chalicelib.domain.ir import Edge, Node, Plan
+from chalicelib.domain.node_kinds import armed, kind_of
 
 #: Skips followed within one commit; beyond it a skip becomes an inline token of its own, to keep items small.
 MAX_SKIPS = 200
@@ -83,9 +84,9 @@ class Router:
         self._draft.emits.append(self._first(self._plan.nodes[node_id], scope))
 
     def _first(self, node: Node, scope: Scope) -> Emit:
-        """A timer's due time comes from its config, resolved by an inline `$arm` token first."""
-        name = f"$arm:{node.id}" if node.type in TIMER_TYPES else node.id
-        return Emit(Token(name, scope, None, self._epoch), "t" if node.type in TASK_TYPES else "i")
+        """What an armed node waits for comes from its config, resolved by an inline `$arm` token first."""
+        name = f"$arm:{node.id}" if armed(node) else node.id
+        return Emit(Token(name, scope, None, self._epoch), kind_of(node))
 
     def arrive(self, edge: Edge, how: int, scope: Scope) -> None:
         """Have this edge counted at its target in `scope`, whether or not the target is a counted node."""

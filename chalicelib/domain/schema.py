@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 from pydantic_core import PydanticCustomError
 
 from chalicelib.domain.names import ID_PATTERN, NAME_PATTERN
-from chalicelib.domain.node_types import AVAILABLE_TYPES
+from chalicelib.domain.node_types import AVAILABLE_TYPES, BODY_TYPES
 
 Json = Any
 
@@ -134,6 +134,16 @@ class NodePart(Part):
     set: dict[Variable, Any] | None = None
     compensate: Free | None = None
     metadata: Free | None = None
+
+
+class BodyPart(Part):
+    """A node body: what a map does for each item, or what undoes a node. Its config is checked by type."""
+
+    type: Annotated[str, WithJsonSchema({"enum": sorted(BODY_TYPES)})]
+    config: Free | None = None
+    retry: RetryPart | None = None
+    timeout_ms: Millis | None = None
+    heartbeat_ms: Millis | None = None
 
 
 class EdgePart(Part):

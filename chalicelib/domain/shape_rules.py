@@ -9,8 +9,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from chalicelib.domain import schema
+from chalicelib.domain.node_bodies import bodies_of
 from chalicelib.domain.node_config import ADAPTERS, CONFIGS
-from chalicelib.domain.node_types import AVAILABLE_TYPES, LATER_TYPES
+from chalicelib.domain.node_types import AVAILABLE_TYPES, BODY_TYPES, LATER_TYPES
 from chalicelib.domain.problem_list import ProblemList, pointer, shorten
 
 Json = Any
@@ -42,6 +43,7 @@ class _Head(schema.WorkflowPart):
 _HEAD = TypeAdapter(_Head)
 _NODE = TypeAdapter(schema.NodePart)
 _EDGE = TypeAdapter(schema.EdgePart)
+_BODY = TypeAdapter(schema.BodyPart)
 
 
 def check_shape(document: dict[str, Json], problems: ProblemList) -> None:
@@ -73,11 +75,27 @@ def _check_node(document: Json, index: int, node: dict[str, Json], problems: Pro
         text = f'"{shorten(kind)}" is not a node type; use one of {_listed(AVAILABLE_TYPES)}.'
         problems.add("unknown_type", pointer("nodes", index, "type"), text)
     else:
-        config = node.get("config")
-        if config is None:
-            config = {}
-        if isinstance(config, dict) and not (kind == "transform" and "pipeline" in config):
-            _validate(ADAPTERS[kind], config, document, ("nodes", index, "config"), problems, CONFIGS[kind])
+        _check_config(document, node, ("nodes", index), problems)
+    for body in bodies_of(node):
+        _check_body(document, body.part, ("nodes", index, *body.path), problems)
+
+
+def _check_body(document: Json, part: dict[str, Json], where: Loc, problems: ProblemList) -> None:
+    _validate(_BODY, part, document, where, problems, schema.BodyPart)
+    kind = part.get("type")
+    if isinstance(kind, str) and kind not in BODY_TYPES:
+        text = f'"{shorten(kind)}" cannot be the type of a body; use one of {_listed(BODY_TYPES)}.'
+        problems.add("unknown_type", pointer(*where, "type"), text)
+    elif isinstance(kind, str):
+        _check_config(document, part, where, problems)
+
+
+def _check_config(document: Json, part: dict[str, Json], where: Loc, problems: ProblemList) -> None:
+    kind, config = part["type"], part.get("config")
+    if config is None:
+        config = {}
+    if isinstance(config, dict) and not (kind == "transform" and "pipeline" in config):
+        _validate(ADAPTERS[kind], config, document, (*where, "config"), problems, CONFIGS[kind])
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -56,7 +56,7 @@ def task_message(services: Services, node: Node, job: Job, at_ms: int, values: d
     if len(text) > CONFIG_BYTES:
         message["config"] = {}
         message["config_ref"] = services.artifacts.put(text.encode())
-    return Outgoing(f"tasks-{node.type}", compact(message))
+    return Outgoing(node.queue, compact(message))
 
 
 def secret_places(template: Template) -> list[str]:

@@ -9,8 +9,9 @@ from typing import Any
 from chalicelib.domain.errors import Unavailable
 from chalicelib.domain.explain import Facts, explain
 from chalicelib.domain.ids import job_id, parse_token
-from chalicelib.domain.ir import TASK_TYPES, Plan
+from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import parse_item
+from chalicelib.domain.node_kinds import node_at
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.ports import RunState
 from chalicelib.engine.run_reader import read
@@ -43,9 +44,9 @@ def _depths(services: Services, plan: Plan, state: RunState) -> dict[str, int | 
     """How many messages are on the queues that outstanding tasks are on."""
     if state["meta"]["status"] in ENDED:
         return {}
-    nodes = [plan.nodes.get(parse_token(name).node) for name in state["tok"]]
-    types = sorted({node.type for node in nodes if node is not None and node.type in TASK_TYPES})
-    return {f"tasks-{type_}": _depth(services, f"tasks-{type_}") for type_ in types}
+    tokens = [token for token in map(parse_token, state["tok"]) if token.node in plan.nodes]
+    queues = sorted({node.queue for node in (node_at(plan, token) for token in tokens) if node.queue})
+    return {queue: _depth(services, queue) for queue in queues}
 
 
 def _depth(services: Services, queue: str) -> int | None:

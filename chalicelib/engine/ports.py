@@ -166,7 +166,7 @@ class Directory(Protocol):
 #: The hashes of one run in the store (see docs/internals.md): name -> field -> text.
 RunState = dict[str, dict[str, str]]
 #: Their names, in the order of the scripts' KEYS.
-RUN_HASHES = ("meta", "tok", "dis", "done", "st", "val", "last", "jn", "ed", "vars", "tail", "ready")
+RUN_HASHES = ("meta", "tok", "dis", "done", "st", "val", "last", "jn", "ed", "vars", "box", "tail", "ready")
 
 
 @dataclass(frozen=True, slots=True)

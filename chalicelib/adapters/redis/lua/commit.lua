@@ -1,6 +1,6 @@
 #!lua
 -- commit: apply one commit to a run, atomically, and append its journal item to the unwritten tail.
--- KEYS  meta tok dis done st val last jn ed vars tail ready
+-- KEYS  meta tok dis done st val last jn ed vars box tail ready
 -- ARGV  body     the commit, JSON, journaled as it is (domain/commit.py)
 --       control  {owner, now, acks = {{no, id}...}, created = no, expect = {{hash, field, value}...}}: of this call only
 -- Answers

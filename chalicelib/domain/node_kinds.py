@@ -1,0 +1,31 @@
+"""How the work of each kind of node begins: inline, as a task on a queue, or by waiting."""
+
+from __future__ import annotations
+
+from chalicelib.domain.ids import Token, bare
+from chalicelib.domain.ir import Node, Plan
+
+#: Node types settled inside the coordinator, with no queue hop (DESIGN 1).
+INLINE_TYPES = frozenset({"branch", "loop", "pass", "transform", "fail", "succeed"})
+#: Node types that wait for a time.
+TIMER_TYPES = frozenset({"wait"})
+#: Node types that wait for something that is kept in the run's `box`, or for a child run.
+HELD_TYPES = frozenset({"human", "event"})
+#: Node types whose config is resolved by an inline `$arm` token before they begin to wait.
+ARMED_TYPES = TIMER_TYPES | HELD_TYPES
+
+
+def armed(node: Node) -> bool:
+    """Whether the node begins with an inline `$arm` token."""
+    return node.type in ARMED_TYPES
+
+
+def kind_of(node: Node) -> str:
+    """The kind of the token by which the node's work begins, as in state.KIND_STATUS; an armed node's is its arm's."""
+    return "t" if node.queue else "i"
+
+
+def node_at(plan: Plan, token: Token) -> Node:
+    """What a node's own token, or that of its timers, runs: the node, or its body for an item of a map."""
+    node = plan.nodes[bare(token.node)]
+    return node.body if token.index is not None and node.body is not None else node
