@@ -65,6 +65,17 @@ def check_blocks(node: dict[str, Json], index: int, limits: Limits, problems: Pr
         problems.add("not_available", pointer("nodes", index, "compensate"), text)
 
 
+def _check_human(config: dict[str, Json], where: str, problems: ProblemList) -> None:
+    form, approvers, quorum = (config.get(name) for name in ("form", "approvers", "quorum"))
+    if form is not None and not mentions(form, "${"):
+        from chalicelib.domain.schema_conditions import schema_problems  # noqa: PLC0415  # as in check_head
+
+        problems.extend(schema_problems(form, where + "/form"))
+    if isinstance(approvers, list) and isinstance(quorum, int) and quorum > len(approvers):
+        text = f"A quorum of {quorum} cannot be reached by {len(approvers)} approvers; name more, or lower it."
+        problems.add("bad_value", where + "/quorum", text)
+
+
 def _check_branch(branch: dict[str, Json], index: int, problems: ProblemList) -> None:
     if branch.get("type") == "agent_driven":
         if branch.get("available_next_nodes") is None:
@@ -100,6 +111,8 @@ def _check_config(kind: Json, config: dict[str, Json], where: str, problems: Pro
     if kind == "wait" and (config.get("seconds") is None) == (config.get("until") is None):
         text = 'A wait says exactly one of "seconds" and "until"; correct it.'
         problems.add("bad_value", where, text)
+    if kind == "human":
+        _check_human(config, where, problems)
     if kind == "transform" and "pipeline" in config:
         text = 'Pipelines are not available yet; give "value", a template, instead.'
         problems.add("not_available", where + "/pipeline", text)

@@ -34,7 +34,7 @@ class Emit:
     @property
     def announces(self) -> int:
         """1 if its creation is an event: work that leaves the coordinator or waits."""
-        return 1 if self.kind in ("t", "w") else 0
+        return 1 if self.kind in ("t", "w", "h") else 0
 
     def wire(self) -> list[Json]:
         """[token, instance, kind, data, announces] as the store reads it."""
@@ -87,6 +87,18 @@ class Event:
         return out
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A variable's value that is stored apart, as an artifact."""
+
+    ref: str
+
+    @property
+    def text(self) -> str:
+        """As it stands in the place of JSON text, which never begins so."""
+        return f"@{self.ref}"
+
+
 @dataclass(slots=True)
 class Draft:
     """A commit being decided. The engine gives it its id, time and generation when it commits."""
@@ -117,6 +129,10 @@ class Draft:
     final: bool = False
 
 
+def _variable_text(value: Json) -> str:
+    return value.text if isinstance(value, Kept) else compact(value)
+
+
 def order_text(token: Token) -> str:
     """Sorts executions of one node: by epoch, then by iteration from the outside in."""
     return ".".join(f"{n:07d}" for n in (token.epoch, *(count for _, count in token.scope)))
@@ -145,7 +161,7 @@ def body(draft: Draft, *, commit_id: str, at: int, gen: str, graph: str, rev: in
         "skips": [[token.text, token.instance] for token in draft.skips],
         "val": values,
         "last": [pointer for token, _ in draft.values for pointer in pointers(token)],
-        "vars": [[name, compact(value)] for name, value in draft.vars.items()],
+        "vars": [[name, _variable_text(value)] for name, value in draft.vars.items()],
         "meta": draft.meta,
         "once": draft.once,
         "put": draft.put,

@@ -21,7 +21,7 @@ State = Mapping[str, Mapping[str, str]]
 #: Hashes that are taken over as they are.
 COPIED = ("dis", "done", "st", "val", "last", "jn", "ed", "vars", "box")
 #: Meta fields that are taken over; the rest is the fork's own.
-COPIED_META = ("name", "workflow", "version", "input", "input_ref", "started_at", "error", "result")
+COPIED_META = ("name", "workflow", "version", "input", "input_ref", "started_at", "error", "result", "result_ref")
 
 
 def snapshot_of(state: State) -> dict[str, dict[str, str]]:

@@ -15,16 +15,16 @@ Json = Any
 MAX_FOUND = 50
 
 
-def input_problems(schema: Json, value: Json) -> tuple[Problem, ...]:
-    """The first places where `value` breaks the schema, in order of their JSON Pointers under `/input`."""
+def input_problems(schema: Json, value: Json, name: str = "input") -> tuple[Problem, ...]:
+    """The first places where `value` breaks the schema, in order of their JSON Pointers under `/<name>`."""
 
     def find(validator: Validator) -> list[Problem]:
         return [
-            Problem("invalid_input", pointer("input", *error.absolute_path), f"{shorten(error.message, 300)}.")
+            Problem(f"invalid_{name}", pointer(name, *error.absolute_path), f"{shorten(error.message, 300)}.")
             for error in islice(validator.iter_errors(value), MAX_FOUND)
         ]
 
     try:
         return tuple(sorted(checked(schema, find), key=lambda problem: problem.path))
     except EvaluationError as error:
-        return (Problem("invalid_input", "/input", error.detail),)
+        return (Problem(f"invalid_{name}", pointer(name), error.detail),)

@@ -73,12 +73,6 @@ def beaten_draft(plan: Plan, token: Token, moment: Moment) -> Draft:
     return draft
 
 
-def arm_draft(token: Token, due_ms: int) -> Draft:
-    """Settle `$arm:<node>`: the node now waits until `due_ms`."""
-    node = replace(token, node=token.node.removeprefix("$arm:"))
-    return Draft(settle=token, emits=[Emit(node, "w", {"due": due_ms})])
-
-
 def retry_draft(plan: Plan, token: Token) -> Draft:
     """Settle `$retry:<node>`: the backoff is over, the attempt begins."""
     node = node_at(plan, token)

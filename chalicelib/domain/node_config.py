@@ -128,6 +128,23 @@ class WaitConfig(Part):
     until: _Until | None = None
 
 
+class HumanConfig(Part):
+    """Config of `human`."""
+
+    message: Any
+    form: Annotated[dict[str, Any] | bool | None, Field()] = None
+    approvers: Annotated[list[_Text], Field(min_length=1, max_length=1000), _late] | None = None
+    quorum: Annotated[int, Field(ge=1, le=1000)] | None = None
+    on_reject: Literal["fail", "continue"] | None = None
+    on_timeout: Literal["fail", "approve", "reject"] | None = None
+
+
+class EventConfig(Part):
+    """Config of `event`."""
+
+    name: Annotated[str, Field(min_length=1, max_length=1024)]
+
+
 class FailConfig(Part):
     """Config of `fail`."""
 
@@ -149,6 +166,8 @@ CONFIGS: dict[str, type[Part]] = {
     "http": HttpConfig,
     "transform": TransformConfig,
     "wait": WaitConfig,
+    "human": HumanConfig,
+    "event": EventConfig,
     "fail": FailConfig,
     "succeed": SucceedConfig,
     "branch": EmptyConfig,

@@ -29,3 +29,8 @@ def node_at(plan: Plan, token: Token) -> Node:
     """What a node's own token, or that of its timers, runs: the node, or its body for an item of a map."""
     node = plan.nodes[bare(token.node)]
     return node.body if token.index is not None and node.body is not None else node
+
+
+def is_waiting(plan: Plan, token: Token) -> bool:
+    """Whether the token is that of a node which waits for what is kept in the run's `box`, or for a child run."""
+    return not token.node.startswith("$") and token.attempt > 0 and node_at(plan, token).type in HELD_TYPES

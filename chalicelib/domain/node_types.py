@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 #: Types that compile.
-AVAILABLE_TYPES = frozenset({"function", "http", "transform", "wait", "pass", "branch", "loop", "fail", "succeed"})
+AVAILABLE_TYPES = frozenset({"function", "http", "transform", "wait", "pass", "branch", "loop", "fail", "succeed"}) | {
+    "human",
+    "event",
+}
 #: Types of the contract that are recognised and refused until they exist.
-LATER_TYPES = frozenset({"agent", "human", "event", "queue", "map", "workflow"})
+LATER_TYPES = frozenset({"agent", "queue", "map", "workflow"})
 NODE_TYPES = AVAILABLE_TYPES | LATER_TYPES
 
 #: Logical queues of the types that are tasks.

@@ -18,7 +18,7 @@ from chalicelib.domain.patch_board import Board
 
 State = Mapping[str, Mapping[str, str]]
 #: Fields of an ended run's meta that do not hold once it runs again.
-ENDING_META = ("error", "result", "output", "output_ref", "finished_at", "end")
+ENDING_META = ("error", "result", "result_ref", "output", "output_ref", "finished_at", "end")
 
 
 @dataclass(slots=True)

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from chalicelib.domain.commit import Draft, Event, compact
 from chalicelib.domain.errors import Conflict, Unavailable
-from chalicelib.domain.ids import job_id
+from chalicelib.domain.ids import job_id, parse_token
+from chalicelib.domain.node_kinds import is_waiting
 from chalicelib.domain.records import parse_began
+from chalicelib.domain.ripe import ripe_tokens
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.flush import flush_upto
 from chalicelib.engine.outside import commit_outside
@@ -82,17 +84,18 @@ def resume_run(services: Services, run_id: str, actor: str) -> None:
 
 def send_waiting(services: Services, run_id: str, before_ms: int) -> int:
     """Let the coordinator go on with tokens that no redelivered signal will ever send: held by a pause, made by an API
-    commit or found by a rebuild, and created up to `before_ms`. Returns how many."""
-    state = services.store.snapshot(run_id, ("meta", "tok", "ready"))
+    commit or found by a rebuild, and created up to `before_ms`; and with those whose wait is over. Returns how many."""
+    state = services.store.snapshot(run_id, ("meta", "tok", "box", "ready"))
     if state is None or state["meta"]["status"] not in ("RUNNING", "PENDING"):
         return 0
     jobs, last = [], 0
-    for name, since in state["ready"].items():
+    unsent = [name for name, since in state["ready"].items() if since.startswith("r") and int(since[1:]) <= before_ms]
+    for name in dict.fromkeys((*unsent, *ripe_tokens(state))):
         record = state["tok"].get(name)
-        if record is None or not since.startswith("r") or int(since[1:]) > before_ms:
+        if record is None:
             continue
         began = parse_began(record)
-        if began.kind != "h":
+        if began.kind != "h" or is_waiting(services.plans.load(began.graph), parse_token(name)):
             jobs.append(job_id(began.job(run_id, name), services.secret))
             last = max(last, began.no)
     if last > int(state["meta"]["mark"]):

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 from typing import Any
 
-from chalicelib.domain.commit import Draft
+from chalicelib.domain.commit import Draft, Event
 from chalicelib.domain.decide import settle
 from chalicelib.domain.errors import BadSignal, EvaluationError, TemplateError
-from chalicelib.domain.failing import fail
 from chalicelib.domain.harmless import is_harmless, joins_ahead
 from chalicelib.domain.ids import END, START, Token
 from chalicelib.domain.ir import Node, Plan
 from chalicelib.domain.lifecycle import (
-    arm_draft,
     beaten_draft,
     end_draft,
     fan_draft,
@@ -25,8 +22,10 @@ from chalicelib.domain.lifecycle import (
     skip_draft,
     start_draft,
 )
+from chalicelib.domain.node_kinds import node_at
 from chalicelib.domain.outcome import Moment, Outcome
 from chalicelib.domain.templates import render
+from chalicelib.domain.waiting import armed_draft, waiting_emit
 from chalicelib.engine.needs import Needs
 from chalicelib.engine.run_records import RECORD_META
 from chalicelib.engine.signals import Work
@@ -37,7 +36,7 @@ _OF_NODE = re.compile(r"(?:\$(?:arm|retry|beaten):)?([^$].*)")
 #: Node types that only pass on what reached them.
 PASSING = frozenset({"pass", "branch", "loop"})
 #: Node types whose config is resolved by the coordinator when they run.
-CONFIGURED = frozenset({"transform", "fail", "succeed", "wait"})
+CONFIGURED = frozenset({"transform", "fail", "succeed"})
 
 
 def check_node(token: Token, plan: Plan) -> None:
@@ -68,7 +67,7 @@ def needs_of(work: Work, plan: Plan) -> Needs:
     needs.nodes |= set(node.decide_nodes)
     if node.type in PASSING:
         needs.reached = True
-    elif node.type in CONFIGURED and node.type != "wait":
+    elif node.type in CONFIGURED:
         needs.add_template(node.config)
     return needs
 
@@ -79,7 +78,7 @@ def _at_limit(node: Node, token: Token) -> bool:
 
 
 def _end_needs(plan: Plan, token: Token) -> Needs:
-    needs = Needs(plan, token, meta=("error", "result", *RECORD_META))
+    needs = Needs(plan, token, meta=("error", "result", "result_ref", *RECORD_META))
     if plan.output is not None:
         needs.names, needs.nodes = set(plan.output.names), set(plan.output.nodes)
     else:
@@ -178,33 +177,18 @@ def template_error(error: TemplateError) -> dict[str, Json]:
 
 
 def _arm(s: Situation) -> Draft:
-    """Resolve when a timer is due, or fail its node."""
+    """Resolve what a node waits for, or fail it."""
     token = s.work.token
-    node = s.plan.nodes[token.node.removeprefix("$arm:")]
+    node = node_at(s.plan, token)
+    attempt = replace(token, node=node.id)
     try:
         config = render(node.config, s.values, "/config")
-        return arm_draft(token, _due(config, s.now_ms))
+        return armed_draft(token, waiting_emit(node.type, attempt, config, s.now_ms))
     except (TemplateError, ValueError, TypeError, OverflowError) as error:
         failed = Outcome(error={"type": "TemplateError", "message": f"/config: {error}", "retryable": False})
-        draft = fail(s.plan, node, Token(node.id, token.scope, token.index, token.epoch), failed, s.moment())
+        draft = settle(s.plan, attempt, failed, s.moment())
         draft.settle = token
         return draft
-
-
-def _due(config: dict[str, Json], now_ms: int) -> int:
-    if "seconds" in config:
-        seconds = config["seconds"]
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_WAIT_S:
-            raise ValueError(f"seconds is {seconds!r}; it must be a number from 0 to {MAX_WAIT_S}.")
-        return now_ms + round(seconds * 1000)
-    moment = datetime.fromisoformat(config["until"])
-    if moment.tzinfo is None:
-        raise ValueError(f"until {config['until']!r} has no time zone; write RFC 3339, such as 2030-01-01T00:00:00Z.")
-    return max(now_ms, round(moment.timestamp() * 1000))
-
-
-#: A year: the longest wait.
-MAX_WAIT_S = 366 * 24 * 3600
 
 
 def _end(s: Situation) -> Draft:
@@ -213,6 +197,10 @@ def _end(s: Situation) -> Draft:
     draft = end_draft(s.work.token, s.now_ms, output, error)
     shown = {name: value for name in RECORD_META if (value := s.meta.get(name)) is not None}
     draft.meta = {**shown, **draft.meta}
+    ref = s.meta.get("result_ref")
+    if ref and error is None:
+        del draft.meta["output"]
+        draft.meta["output_ref"], draft.events = ref, [Event("run_completed", data={"output_ref": ref})]
     return draft
 
 
@@ -221,8 +209,8 @@ def _ending(s: Situation) -> tuple[Json, dict[str, Json] | None]:
     plan, error, result = s.plan, s.meta.get("error"), s.meta.get("result")
     if error:
         return None, json.loads(error)
-    if result:
-        return json.loads(result), None
+    if result or s.meta.get("result_ref"):
+        return json.loads(result or "null"), None
     if plan.output is None:
         ctx = s.values["ctx"]
         return {name: ctx[name]["output"] for name in plan.terminals if ctx[name]["status"] == "COMPLETED"}, None

@@ -100,3 +100,13 @@ def idempotency_key(scope: str, method: str, path: str, key: str) -> Key:
 def artifact_key(tenant: str, sha256: str) -> Key:
     """Says that the tenant may read the artifact."""
     return f"artifacts#{tenant}", sha256
+
+
+def approvals(tenant: str) -> str:
+    """The partition of a tenant's human nodes that wait."""
+    return f"approvals#{tenant}"
+
+
+def approval_key(tenant: str, since_ms: int, run_id: str, token: str) -> Key:
+    """One human node that waits; sorts by when it began to."""
+    return approvals(tenant), f"{since_ms:0{TIME_DIGITS}d}#{run_id}#{token}"

@@ -17,6 +17,7 @@ from chalicelib.engine.ports import CommitAnswer, JournalItem, Outgoing
 from chalicelib.engine.rebuild import give_way
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import Work, continue_text, wake_text
+from chalicelib.engine.waiting_list import make_known
 
 Json = Any
 log = logging.getLogger("graft.step")
@@ -86,6 +87,15 @@ class Effects:
     #: (run, token) sent without a commit of this step: once, and that they were sent is noted all the same.
     resent: set[tuple[str, str]] = field(default_factory=set)
 
+    #: Jobs of waiting tokens whose beginning is to be made known, and the positions they come from.
+    begun: list[tuple[Job, int]] = field(default_factory=list)
+
+    def wait(self, job: Job, origin: int, due: dict[str, int]) -> None:
+        """A node waits: what others must know of it is written, and its deadline is set."""
+        self.begun.append((job, origin))
+        self.resent.add((job.run_id, job.token))
+        self.due |= due
+
     def committed(self, opened: Opened, text: str, answer: CommitAnswer) -> None:
         """A commit stands: its item is to be journaled."""
         writes = self.runs.setdefault(opened.job.run_id, RunWrites(mark=answer.mark, lease=answer.lease))
@@ -145,7 +155,8 @@ class Effects:
                 log.warning("the journaled mark was not moved; the next step of these runs moves it")
 
     def _sent(self, run_id: str) -> list[str]:
-        return [token for _, _, run, token in self.outgoing if run == run_id and token]
+        begun = [job.token for job, _ in self.begun if job.run_id == run_id]
+        return [token for _, _, run, token in self.outgoing if run == run_id and token] + begun
 
     def _journal(self, services: Services, owner: str, failed: set[int]) -> dict[str, Written]:
         """Write all items. Runs that could not be written keep their messages back, and their signals fail."""
@@ -158,6 +169,7 @@ class Effects:
             self.runs[run_id].settle_mark |= last.no not in self.runs[run_id].items
         self.outgoing = [entry for entry in self.outgoing if entry[2] not in lost]
         self.continues = [work for work in self.continues if work.job.run_id not in lost]
+        self.begun = [(job, origin) for job, origin in self.begun if job.run_id not in lost]
         return written
 
     def _send(self, services: Services, failed: set[int]) -> bool:
@@ -167,6 +179,8 @@ class Effects:
         messages = [entry[0] for entry in self.outgoing] + onward + [entry[0] for entry in self.refused]
         try:
             self._index(services)
+            for job, _ in self.begun:
+                make_known(services, job)
             services.queues.send(messages)
             for name, at_ms, message in self.schedules:
                 services.schedules.once(name, at_ms, message)
@@ -175,6 +189,7 @@ class Effects:
             for writes in self.runs.values():
                 failed |= writes.origins
             failed |= {origin for _, origin, _, _ in self.outgoing if origin >= 0}
+            failed |= {origin for _, origin in self.begun}
             failed |= {work.origin for work in self.continues} | {origin for _, origin in self.refused}
             return False
         return True

@@ -155,7 +155,7 @@ def values(needs: Needs, answer: ReadAnswer | None, info: RunInfo | None, rev: i
         out["input"] = info.input
         out["run"] = {"id": run_id, "name": info.name, "revision": rev, "started_at": info.started_at}
     if "vars" in needs.names and answer is not None:
-        out["vars"] = {name: _variable(text) for name, text in answer.vars.items() if text is not None}
+        out["vars"] = {name: _variable(text, fetch) for name, text in answer.vars.items() if text is not None}
     if needs.reached:
         taken = taken_sources(needs, answer, as_of)
         out["output"] = _reached(taken, stored, info, fetch)
@@ -163,8 +163,9 @@ def values(needs: Needs, answer: ReadAnswer | None, info: RunInfo | None, rev: i
     return out
 
 
-def _variable(text: str) -> Json:
-    return json.loads(text.split("|", 2)[2])
+def _variable(record: str, fetch: Callable[[str], Json]) -> Json:
+    text = record.split("|", 2)[2]
+    return fetch(text[1:]) if text.startswith("@") else json.loads(text)
 
 
 def taken_sources(needs: Needs, answer: ReadAnswer | None, as_of: int) -> list[str]:

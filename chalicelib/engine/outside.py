@@ -1,4 +1,4 @@
-"""Commits that no signal asks for: control actions and rebuilds. Each raises the run's generation."""
+"""Commits that no signal asks for: control actions, rebuilds, and what comes from outside for waiting nodes."""
 
 from __future__ import annotations
 
@@ -24,15 +24,18 @@ def commit_outside(
     commit_id: str = "",
     expect: Sequence[tuple[str, str, str]] = (),
     reopen: bool = False,
+    fence: bool = True,
 ) -> Item | None:
     """Commit a draft decided on `meta` under a new generation, and journal it. None where the run has changed since.
 
-    The commit's id is the generation; a fresh one where none is given. `expect` is as in CommitCall. With `reopen` the
+    The commit's id is the generation; a fresh one where none is given. Without `fence` the generation stays: what was
+    decided before this commit still holds. `expect` is as in CommitCall. With `reopen` the
     run may have ended, any commit since `meta` counts as a change, and the run is listed as live again. Raises
     Unavailable where it stands in the store but could not be journaled: the sweep or the next step does that.
     """
     commit_id, now = commit_id or services.ids.new(), services.clock.now_ms()
-    draft.meta["gen"] = commit_id
+    if fence:
+        draft.meta["gen"] = commit_id
     text = commit_body(
         draft, commit_id=commit_id, at=now, gen=meta["gen"], graph=meta["graph"], rev=int(meta["rev"]), actor=actor
     )

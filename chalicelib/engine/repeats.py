@@ -68,14 +68,15 @@ _UNBEGUN = ('"TemplateError"', '"LimitExceeded"')
 
 def _settled_by_step(began: str, ended: str) -> bool:
     """Whether a coordinator's step settled the token without a signal of its own."""
-    return parse_began(began).kind == "i" or any(kind in ended for kind in _UNBEGUN)
+    return parse_began(began).kind in ("i", "h") or any(kind in ended for kind in _UNBEGUN)
 
 
 def _resume(services: Services, work: Work, name: str, record: str, effects: Effects) -> list[Work]:
     began = parse_began(record)
     job = began.job(work.job.run_id, name)
-    if began.kind == "i":
-        return [Work(job, parse_token(name), "inline", work.origin, data=began.data, proven=False)]
+    if began.kind in ("i", "h"):  # a waiting node is looked at: its data are read anew then
+        data = began.data if began.kind == "i" else None
+        return [Work(job, parse_token(name), "inline", work.origin, data=data, proven=False)]
     resend(services, job, work.origin, began, effects)
     return []
 

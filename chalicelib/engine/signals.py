@@ -41,6 +41,10 @@ class Work:
     #: A completed task's wish to change its run's graph, {operations, description}; and the patch made of it.
     patch: Json = None
     planned: Planned | None = None
+    #: A waiting node's outcome found in the run's box: fields that must still be so, fields that it uses up.
+    looked: bool = False
+    expect: tuple[tuple[str, str, str], ...] = ()
+    drop: tuple[tuple[str, str], ...] = ()
 
 
 def parse(text: str, origin: int, secret: bytes) -> list[Work]:

@@ -16,7 +16,9 @@ from chalicelib.domain.errors import BadSignal, GraftError
 from chalicelib.domain.ids import Job, Token
 from chalicelib.domain.journal import compose, parse_item
 from chalicelib.engine.effects import Effects, Opened
+from chalicelib.engine.large_values import keep_apart
 from chalicelib.engine.loading import Loader, spent_hops
+from chalicelib.engine.looking import again, look
 from chalicelib.engine.ports import CommitAnswer, CommitCall
 from chalicelib.engine.rearm import attempt_deadlines
 from chalicelib.engine.repeats import emitted_before, recover
@@ -120,6 +122,7 @@ class Coordinator:
         """Load, decide and commit all works, one round trip each; returns what is to be settled next."""
         for work in works:
             self._refresh(work)
+        works = look(self._services, works, step.effects, step.failed)
         works = plan_signals(self._services, works, step.failed)
         works = self._loader.prepare(works, step.effects, step.failed)
         calls: list[tuple[Work, CommitCall]] = []
@@ -163,6 +166,7 @@ class Coordinator:
         now, job = self._services.clock.now_ms(), work.job
         try:
             draft = self._loader.decide(work)
+            keep_apart(self._services, draft)
         except GraftError:
             log.exception("a signal could not be decided", extra={"run_id": job.run_id, "token": job.token})
             step.failed.add(work.origin)
@@ -175,9 +179,11 @@ class Coordinator:
         commit_id, actor = self._services.ids.new(), "graft"
         if planned is not None:
             draft, commit_id, actor = merged(planned, draft), planned.commit_id, f"node:{work.token.node}"
+        draft.drop += work.drop
         text = commit_body(draft, commit_id=commit_id, at=now, gen=job.gen, graph=job.graph, rev=job.rev, actor=actor)
         acks = ((job.no, job.commit),) if work.proven else ()
-        return CommitCall(job.run_id, text, step.owner, now, acks, job.no, planned.expect if planned else ())
+        expect = (*(planned.expect if planned else ()), *work.expect)
+        return CommitCall(job.run_id, text, step.owner, now, acks, job.no, expect)
 
     def _answered(self, work: Work, call: CommitCall, answer: CommitAnswer, step: Step) -> list[Work]:
         if answer.word == "OK":
@@ -215,6 +221,7 @@ class Coordinator:
         work.job = replace(work.job, gen=answer.gen, graph=answer.graph, rev=answer.rev)
         self._hint(work.job)
         work.planned = None
+        again(work)
         work.tries += 1
         if work.tries > MAX_TRIES:
             step.failed.add(work.origin)
@@ -231,6 +238,8 @@ class Coordinator:
                 inline.append(Work(job, token, "inline", opened.origin, data=data, proven=False))
             elif kind == "t":
                 step.effects.task(opened, token)
+            elif kind == "h":
+                inline.append(Work(job, token, "inline", opened.origin, proven=False))
             else:
                 step.effects.wake(self._services, job, int(data["due"]))
                 self._watch(opened, token, step)

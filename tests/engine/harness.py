@@ -154,7 +154,9 @@ class Harness:
         return self.store.snapshot(run_id, ("meta",))["meta"] | {"run_id": run_id}
 
     def output(self, run_id: str) -> object:
-        return json.loads(self.meta(run_id)["output"])
+        meta = self.meta(run_id)
+        ref = meta.get("output_ref")
+        return json.loads(self.artifacts.get(ref) if ref else meta["output"])
 
     def events(self, run_id: str) -> list[dict]:
         items = self.journal.read(run_id, 0, 10_000)

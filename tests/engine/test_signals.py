@@ -222,7 +222,7 @@ def test_a_result_of_any_json_reaches_the_next_node_as_it_was(value, harness: Ha
     }
     run = harness.run(document)
     assert run["status"] == "COMPLETED", run.get("error")
-    assert json.loads(run["output"]) == {"b": value}
+    assert harness.output(run["run_id"]) == {"b": value}
     harness.assert_fold_equals_store(run["run_id"])
 
 

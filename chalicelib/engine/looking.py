@@ -1,0 +1,107 @@
+"""Looks whether what a waiting node waits for is there: decisions of people, events from outside.
+
+A `continue` message that names the token of a waiting node asks for a look. So does everything that may have changed
+the answer, whoever does it again after a death, and the sweep; a look that finds nothing changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chalicelib.domain.decisions import decided, timed_out, verdict, votes_of
+from chalicelib.domain.errors import GraftError
+from chalicelib.domain.ir import Node
+from chalicelib.domain.mail import letter_for
+from chalicelib.domain.node_kinds import HELD_TYPES, node_at
+from chalicelib.domain.outcome import Outcome
+from chalicelib.domain.records import Began, parse_began
+from chalicelib.engine.effects import Effects
+from chalicelib.engine.loading import spent_hops
+from chalicelib.engine.ports import RunState
+from chalicelib.engine.rearm import attempt_deadlines
+from chalicelib.engine.repeats import recover
+from chalicelib.engine.services import Services
+from chalicelib.engine.signals import Work
+
+#: What a look reads of the run.
+HASHES = ("meta", "tok", "box")
+
+
+def look(services: Services, works: Sequence[Work], effects: Effects, failed: set[int]) -> list[Work]:
+    """Put the outcome in each work of a waiting node that has one; works that have none yet are done with."""
+    out: list[Work] = []
+    for work in works:
+        try:
+            node = _waiting(services, work) if _may_look(work) else None
+        except GraftError:
+            failed.add(work.origin)
+            continue
+        out += [work] if node is None else _look(services, work, node, effects, failed)
+    return out
+
+
+def _may_look(work: Work) -> bool:
+    if work.token.node.startswith("$") or work.token.attempt == 0:
+        return False
+    return _is_timeout(work) or (work.kind == "inline" and work.outcome.error is None)
+
+
+def _is_timeout(work: Work) -> bool:
+    return work.kind == "signal" and work.outcome.error is not None and work.outcome.error["type"] == "Timeout"
+
+
+def _waiting(services: Services, work: Work) -> Node | None:
+    """The node if it is one that waits, and this work is for a look at it."""
+    plan = services.plans.load(work.job.graph)
+    if work.token.node not in plan.nodes or spent_hops(services, plan, work.job.no):
+        return None
+    node = node_at(plan, work.token)
+    if node.type not in HELD_TYPES or (_is_timeout(work) and node.type != "human"):
+        return None
+    return node
+
+
+def _look(services: Services, work: Work, node: Node, effects: Effects, failed: set[int]) -> list[Work]:
+    state = services.store.snapshot(work.job.run_id, HASHES)
+    if state is None:
+        return recover(services, work, failed)
+    record = state["tok"].get(work.token.text)
+    if record is None:
+        # Settled, or unknown here: the commit finds out which. It must not settle a token that comes back meanwhile.
+        work.kind, work.looked, work.expect = "signal", True, (("tok", work.token.text, ""),)
+        return [work]
+    began = parse_began(record)
+    if began.kind != "h":
+        return [work]
+    if _is_timeout(work):
+        work.outcome = timed_out(node, work.token, votes_of(state["box"], work.token.text)) or work.outcome
+        return [work]
+    if _found(work, node, began, state):
+        work.kind, work.looked = "signal", True
+        return [work]
+    job = began.job(work.job.run_id, work.token.text)
+    effects.wait(job, work.origin, attempt_deadlines(services, node, job, began.at_ms, began.at_ms))
+    return []
+
+
+def _found(work: Work, node: Node, began: Began, state: RunState) -> bool:
+    """Put the outcome into the work, if what it waits for is there."""
+    if node.type == "human":
+        votes = votes_of(state["box"], work.token.text)
+        approved = verdict(began.data, votes)
+        if approved is not None:
+            work.outcome = decided(node, work.token, approved, votes)
+            work.drop = tuple(("box", field) for field in state["box"] if field.startswith(f"vote|{work.token.text}|"))
+        return approved is not None
+    letter = letter_for(state, work.token.text, began.data["event"])
+    if letter is None:
+        return False
+    work.outcome = Outcome(output=letter.record.get("o"), ref=letter.record.get("r"))
+    work.expect, work.drop = (("box", letter.field, letter.text),), (("box", letter.field),)
+    return True
+
+
+def again(work: Work) -> None:
+    """What the look found has changed meanwhile: look again."""
+    if work.looked:
+        work.kind, work.looked, work.outcome, work.expect, work.drop = "inline", False, Outcome(), (), ()

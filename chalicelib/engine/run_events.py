@@ -1,0 +1,86 @@
+"""Events sent to a run from outside: committed in order per name, for the nodes that wait for them now or later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chalicelib.domain.commit import Draft, Event, compact
+from chalicelib.domain.errors import Conflict, InvalidInput, Problem, Unavailable
+from chalicelib.domain.ids import job_id, parse_token
+from chalicelib.domain.mail import MOST, counter_field, letter_field, waiters
+from chalicelib.domain.records import parse_began
+from chalicelib.domain.state import ENDED
+from chalicelib.engine.outside import commit_outside
+from chalicelib.engine.ports import Outgoing, RunState
+from chalicelib.engine.rebuild import ensure_present
+from chalicelib.engine.services import Services
+from chalicelib.engine.signals import INLINE_BYTES, continue_text
+
+Json = Any
+HASHES = ("meta", "tok", "box")
+#: Times it is tried again because another event of the run came at the same moment.
+MAX_TRIES = 20
+#: Characters of an event's name.
+MAX_NAME = 256
+#: Waiting tokens named in one `continue` message.
+CHUNK = 20
+
+
+def send_event(
+    services: Services, run_id: str, name: str, payload: Json, actor: str, once: str | None = None
+) -> dict[str, Json]:
+    """Keep the event for the oldest node that waits for its name, or for the first that will.
+
+    `once` names the request where it may be repeated: the same name is the same event. Returns `{run_id, name,
+    number}`. Raises NotFound; Conflict where the run has ended or holds too many events; InvalidInput; Unavailable.
+    """
+    if not 0 < len(name) <= MAX_NAME:
+        text = f"An event's name has 1 to {MAX_NAME} characters."
+        raise InvalidInput(text, (Problem("bad_name", "/name", text),))
+    record = _record(services, payload)
+    for _ in range(MAX_TRIES):
+        state = _present(services, run_id)
+        known = state["box"].get(f"said|{once}") if once else None
+        number = int(known) if known else int(state["box"].get(counter_field(name)) or 0) + 1
+        if known or _commit(services, run_id, actor, state, name, number, record, once):
+            _tell(services, run_id, name)
+            return {"run_id": run_id, "name": name, "number": number}
+        services.pause(0.01 * services.ids.uniform())
+    raise Unavailable(f"Run {run_id} changed too often meanwhile; send the event again.")
+
+
+def _record(services: Services, payload: Json) -> str:
+    """The payload as it is kept: inline, or an artifact where it is large."""
+    text = compact(payload)
+    return compact({"r": services.artifacts.put(text.encode())} if len(text) > INLINE_BYTES else {"o": payload})
+
+
+def _commit(
+    services: Services, run_id: str, actor: str, state: RunState, name: str, number: int, record: str, once: str | None
+) -> bool:
+    meta, counter = state["meta"], counter_field(name)
+    if meta["status"] in ENDED:
+        raise Conflict(f"Run {run_id} is {meta['status']}: no node of it will ever wait for this event.")
+    if sum(field.startswith("event|") for field in state["box"]) >= MOST:
+        raise Conflict(f"Run {run_id} holds {MOST} events that no node has taken; let some be taken first.")
+    line = waiters(state["tok"], name)
+    event = Event("node_waiting", parse_token(line[0]) if line else None, {"event": name, "number": number})
+    draft = Draft(put=[("box", letter_field(name, number), record), ("box", counter, str(number))], events=[event])
+    if once:
+        draft.put.append(("box", f"said|{once}", str(number)))
+    expect = (("box", counter, state["box"].get(counter, "")),)
+    return commit_outside(services, run_id, actor, meta, draft, expect=expect, fence=False) is not None
+
+
+def _tell(services: Services, run_id: str, name: str) -> None:
+    """Let the coordinator look at the nodes that wait for this name, as they stand after the commit."""
+    state = services.store.snapshot(run_id, ("tok",))
+    tok = state["tok"] if state else {}
+    jobs = [job_id(parse_began(tok[text]).job(run_id, text), services.secret) for text in waiters(tok, name)]
+    parts = [jobs[i : i + CHUNK] for i in range(0, len(jobs), CHUNK)]
+    services.queues.send([Outgoing("completion-signals", continue_text(part)) for part in parts])
+
+
+def _present(services: Services, run_id: str) -> RunState:
+    meta = ensure_present(services, run_id)
+    return services.store.snapshot(run_id, HASHES) or {"meta": meta, "tok": {}, "box": {}}

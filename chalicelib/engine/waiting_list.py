@@ -1,0 +1,22 @@
+"""The list of what waits for people, per tenant: entries are hints, and the runs themselves say what still waits."""
+
+from __future__ import annotations
+
+from chalicelib.domain.ids import Job, parse_token
+from chalicelib.domain.node_kinds import node_at
+from chalicelib.domain.records import parse_began
+from chalicelib.engine.directory_keys import approval_key
+from chalicelib.engine.services import Services
+
+
+def make_known(services: Services, job: Job) -> None:
+    """List a human node that waits. Repeating it is harmless. Raises Unavailable."""
+    token = parse_token(job.token)
+    if node_at(services.plans.load(job.graph), token).type != "human":
+        return
+    state = services.store.snapshot(job.run_id, ("meta", "tok"))
+    record = state["tok"].get(job.token) if state else None
+    if state is None or record is None:
+        return
+    key = approval_key(state["meta"]["tenant"], parse_began(record).at_ms, job.run_id, job.token)
+    services.directory.put(key, {"run_id": job.run_id, "token": job.token})
