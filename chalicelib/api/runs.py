@@ -13,7 +13,7 @@ from chalicelib.domain.errors import NotFound
 from chalicelib.domain.ids import job_id
 from chalicelib.domain.state import RUN_TRANSITIONS
 from chalicelib.engine.artifact_access import grant
-from chalicelib.engine.execution_input import execution_input
+from chalicelib.engine.execution_input import execution_input, item_reader
 from chalicelib.engine.patch_history import graph_at
 from chalicelib.engine.run_list import Filter, list_item
 from chalicelib.engine.run_list import list_runs as page_of
@@ -75,13 +75,14 @@ def get_node(call: Call) -> Answer:
     state, plan = read(services, call.tenant, run_id, NODE_VIEW)
     if node_id not in plan.nodes:
         raise NotFound(f"Run {run_id} has no node {node_id[:64]}.")
+    item_of = item_reader(services.artifacts, state)
     view, refs = node_view(
         run_id,
         state,
         plan,
         node_id,
         lambda job: job_id(job, services.secret),
-        lambda token: execution_input(run_id, state, services.plans.load, token),
+        lambda token: execution_input(run_id, state, services.plans.load, token, item_of),
     )
     grant(services.directory, call.tenant, refs)
     return Answer(view)

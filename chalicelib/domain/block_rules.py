@@ -32,6 +32,9 @@ def check_parts(node: dict[str, Json], index: int, problems: ProblemList, warnin
     for part, path in ((node, ()), *((body.part, body.path) for body in bodies_of(node))):
         where = pointer("nodes", index, *path)
         _check_times(part, where, problems, warnings)
+        if part.get("type") == "map" and part.get("retry") is not None:
+            text = "A map is not tried again as a whole: put the retry into its body, which is tried again per item."
+            problems.add("bad_value", where + "/retry", text)
         if isinstance(part.get("config"), dict):
             _check_config(part.get("type"), part["config"], where + "/config", problems)
 

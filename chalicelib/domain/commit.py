@@ -67,6 +67,24 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
+class SettledItem:
+    """One item of a map that is done or has failed: the store counts it, and lets the next one begin."""
+
+    #: Where the map's progress is kept.
+    field: str
+    done: bool
+    #: The map's token: no item begins once it is settled.
+    map: Token
+    #: How the first item began; the others differ in their index.
+    first: Emit
+    index: int
+
+    def wire(self) -> list[Json]:
+        """[field, 1 or 0, map token, emit of item 0, index] as the store reads it."""
+        return [self.field, int(self.done), self.map.text, self.first.wire(), self.index]
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened, as it will be shown; `token` gives node, iteration, attempt and loops."""
 
@@ -122,6 +140,10 @@ class Draft:
     drop: list[tuple[str, str]] = field(default_factory=list)
     #: Token texts to cancel if they are outstanding.
     cancel: list[str] = field(default_factory=list)
+    #: Beginning of the instances whose tokens are cancelled if they are outstanding: the items of a map.
+    cancel_within: str = ""
+    #: Items of maps that settled.
+    settled_items: list[SettledItem] = field(default_factory=list)
     #: A fork's first commit: hashes taken over from the old run, or {"ref": artifact} where they are.
     snapshot: dict[str, Json] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -160,13 +182,15 @@ def body(draft: Draft, *, commit_id: str, at: int, gen: str, graph: str, rev: in
         "arr": [arrival.wire() for arrival in draft.arrivals],
         "skips": [[token.text, token.instance] for token in draft.skips],
         "val": values,
-        "last": [pointer for token, _ in draft.values for pointer in pointers(token)],
+        "last": [pointer for token, _ in draft.values if token.index is None for pointer in pointers(token)],
         "vars": [[name, _variable_text(value)] for name, value in draft.vars.items()],
         "meta": draft.meta,
         "once": draft.once,
         "put": draft.put,
         "drop": draft.drop,
         "cancel": draft.cancel,
+        "within": draft.cancel_within,
+        "prog": [item.wire() for item in draft.settled_items],
         "snapshot": draft.snapshot,
         "ev": compact([event.wire() for event in draft.events]) if draft.events else "",
         "final": int(draft.final),

@@ -9,6 +9,7 @@ from chalicelib.domain.errors import TemplateError
 from chalicelib.domain.failing import fail
 from chalicelib.domain.ids import Token
 from chalicelib.domain.ir import Condition, Node, Plan
+from chalicelib.domain.map_items import settle_item
 from chalicelib.domain.outcome import Moment, Outcome, event_data, holds_or_note, value_record, with_own
 from chalicelib.domain.routing import Router, loop_back_scope
 from chalicelib.domain.templates import render
@@ -18,10 +19,16 @@ Json = Any
 
 def settle(plan: Plan, token: Token, outcome: Outcome, moment: Moment) -> Draft:
     """Decide a finished attempt: retry, fail or complete it, and route on."""
+    if token.index is not None:
+        return settle_item(plan, token, outcome, moment)
     node = plan.nodes[token.node]
     if outcome.error is not None:
-        return fail(plan, node, token, outcome, moment)
-    return _Completion(plan, node, token, outcome, moment).draft()
+        draft = fail(plan, node, token, outcome, moment)
+    else:
+        draft = _Completion(plan, node, token, outcome, moment).draft()
+    if node.type == "map":
+        draft.cancel_within = f"{token.instance}["
+    return draft
 
 
 class _Completion:

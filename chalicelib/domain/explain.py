@@ -26,6 +26,7 @@ LONG_MS, LONGER = 600_000, 10
 DEEP = 1000
 #: Node type -> (what it waits for, what moves it); other waiting nodes wait for a time.
 _WAITS = {
+    "map": ("items", "Its items, as they are settled."),
     "human": ("decision", "A decision: POST /runs/{id}/nodes/{node}/decision."),
     "event": ("event", "Its event: POST /runs/{id}/signals/{name}."),
     "workflow": ("child", "The end of its child run."),

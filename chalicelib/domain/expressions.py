@@ -10,7 +10,7 @@ from chalicelib.domain.conditions import compile_condition
 from chalicelib.domain.graph import Graph
 from chalicelib.domain.ir import Condition, Expression, Template
 from chalicelib.domain.json_form import mentions
-from chalicelib.domain.node_bodies import bodies_of
+from chalicelib.domain.node_bodies import bodies_of, own_config
 from chalicelib.domain.node_types import SECRET_TYPES, UNTEMPLATED_KEYS
 from chalicelib.domain.problem_list import ProblemList, pointer
 from chalicelib.domain.templates import compile_template
@@ -93,13 +93,12 @@ class ExpressionCompiler:
 
     def _compile_bodies(self, node: int) -> None:
         for body in bodies_of(self._graph.raws[node]):
-            # Before a rollback anything may have run: a reader of None may read every node that there is.
-            reader = None if body.name == "compensate" else node
+            reader = None if body.reads_all else node
             path = self._graph.path(node, *body.path, "config")
             self._found.bodies[node, body.name] = self._config(body.part, reader, path)
 
     def _config(self, raw: dict[str, Json], reader: int | None, path: str) -> Template:
-        config = raw.get("config")
+        config = own_config(raw)
         if not isinstance(config, dict) or not config:
             return _EMPTY if config is None else Template(config)
         if any(mentions(config[key], "${") for key in UNTEMPLATED_KEYS & config.keys()):

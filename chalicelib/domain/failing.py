@@ -14,20 +14,34 @@ from chalicelib.domain.routing import Router
 
 def fail(plan: Plan, node: Node, token: Token, outcome: Outcome, moment: Moment) -> Draft:
     """The Draft of an attempt that ended with `outcome.error`."""
-    draft = _decide(plan, node, token, outcome, moment)
+    return note_timeout(_decide(plan, node, token, outcome, moment), token, outcome)
+
+
+def note_timeout(draft: Draft, token: Token, outcome: Outcome) -> Draft:
+    """The draft of a failed attempt, which says first where it was not answered in time."""
     if outcome.error is not None and outcome.error["type"] in ("Timeout", "HeartbeatLost"):
         draft.events.insert(0, Event("node_timed_out", token, {"error": outcome.error}, outcome.job))
     return draft
 
 
-def _decide(plan: Plan, node: Node, token: Token, outcome: Outcome, moment: Moment) -> Draft:
+def retried(node: Node, token: Token, outcome: Outcome, moment: Moment) -> Draft | None:
+    """The Draft by which a failed attempt waits for the next one; None where there is none."""
     error = outcome.error
     assert error is not None
-    if wants_retry(node.retry, token.attempt, error):
-        due = moment.now_ms + backoff_ms(node.retry, token.attempt, moment.chance)
-        event = Event("node_retrying", token, {"error": error, "due": due}, outcome.job)
-        emit = Emit(replace(token, node=f"$retry:{node.id}", attempt=token.attempt + 1), "r", {"due": due})
-        return Draft(settle=token, status="RETRIED", error=error, emits=[emit], events=[event])
+    if not wants_retry(node.retry, token.attempt, error):
+        return None
+    due = moment.now_ms + backoff_ms(node.retry, token.attempt, moment.chance)
+    event = Event("node_retrying", token, {"error": error, "due": due}, outcome.job)
+    emit = Emit(replace(token, node=f"$retry:{node.id}", attempt=token.attempt + 1), "r", {"due": due})
+    return Draft(settle=token, status="RETRIED", error=error, emits=[emit], events=[event])
+
+
+def _decide(plan: Plan, node: Node, token: Token, outcome: Outcome, moment: Moment) -> Draft:
+    again = retried(node, token, outcome, moment)
+    if again is not None:
+        return again
+    error = outcome.error
+    assert error is not None
     draft = Draft(settle=token, status="FAILED", error=error)
     draft.values.append((token, value_record("FAILED", token, outcome)))
     draft.events.append(Event("node_failed", token, {"error": error}, outcome.job))

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from chalicelib.domain.journal import Item
+from chalicelib.domain.map_items import NONE, parse_progress
 
 Json = Any
 State = dict[str, dict[str, str]]
@@ -43,6 +45,8 @@ def apply(state: State, item: Item) -> None:
         _close(state, token, f"{stamp}CANCELLED|")
     for index, arrival in enumerate(body.get("arr", [])):
         _arrive(state, item, index, arrival)
+    for (began, _), settled in zip(item.moved, body.get("prog", ()), strict=True):
+        _count(state, settled, began)
     _values(state, item)
     meta.update(body.get("meta", {}))
     for name, value in body.get("once", {}).items():
@@ -104,6 +108,17 @@ def _arrive(state: State, item: Item, index: int, arrival: list[Json]) -> None:
     elif index in item.skipped:
         counts[3] = f"skip:{item.no}"
     state["jn"][instance] = "|".join(counts)
+
+
+def _count(state: State, settled: list[Json], began: int) -> None:
+    """One settled item of a map, and the item that began instead or -1."""
+    field, done, _, _, index = settled
+    if field not in state["box"]:
+        return
+    old = parse_progress(state["box"][field])
+    first = index if not done and old.first_failed == NONE else old.first_failed
+    counts = {"done": old.done + done, "failed": old.failed + 1 - done, "first_failed": first}
+    state["box"][field] = replace(old, next=began + 1 if began >= 0 else old.next, **counts).text
 
 
 def _values(state: State, item: Item) -> None:

@@ -35,12 +35,15 @@ def fork_draft(plan: Plan, state: State, origin: dict[str, Json]) -> Draft:
     draft = Draft(events=[Event("run_created", data={"forked_from": origin})])
     draft.meta = {name: state["meta"][name] for name in COPIED_META if name in state["meta"]}
     draft.meta |= {"status": "RUNNING" if state["meta"].get("started_at") else "PENDING", "epoch": str(epoch)}
-    draft.emits = [_anew(plan, text, record, epoch) for text, record in state["tok"].items()]
+    draft.emits = [
+        _anew(plan, text, record, epoch) for text, record in state["tok"].items() if parse_token(text).index is None
+    ]
     return draft
 
 
 def _anew(plan: Plan, text: str, record: str, epoch: int) -> Emit:
-    """The same work under the new epoch, from its first attempt: backoffs are over, timers count from now."""
+    """The same work under the new epoch, from its first attempt: backoffs are over, timers count from now, maps begin
+    again with all their items."""
     old, began = parse_token(text), parse_began(record)
     if old.node in (START, END):
         number = 0 if old.node == START else epoch

@@ -40,6 +40,8 @@ class Item:
     lost: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     held: tuple[int, ...] = ()
+    #: Per settled item of a map: the item that began instead (-1 none), and whether the map has nothing to wait for.
+    moved: tuple[tuple[int, int], ...] = ()
 
     def opened(self) -> Iterator[list[Json]]:
         """Wire forms of all tokens this commit created, in order (see commit.Emit.wire)."""
@@ -48,13 +50,28 @@ class Item:
         verdicts = [(i, True) for i in self.fired] + [(i, False) for i in self.skipped]
         for i, fires in sorted(verdicts):
             yield arrivals[i][5] if fires else arrivals[i][6]
+        for (began, _), settled in zip(self.moved, self.body.get("prog", ()), strict=True):
+            if began >= 0:
+                yield item_of(settled[3], began)
         for token in self.lost:
+            if "[" in token:
+                continue
             text = f"$beaten:{bare(token)}"
             yield [text, text.rsplit("#", 1)[0], "i", "", 0]
         for token in self.dropped:
             yield [token, token.rsplit("#", 1)[0], "i", '{"skip":1}', 0]
         if self.end:
             yield [self.end, "$end@", "i", "", 0]
+
+    def maps_over(self) -> list[str]:
+        """Tokens of maps that have nothing more to wait for."""
+        return [row[2] for (_, over), row in zip(self.moved, self.body.get("prog", ()), strict=True) if over]
+
+
+def item_of(emit: list[Json], index: int) -> list[Json]:
+    """The wire form of another item's token, from that of item 0."""
+    token, instance, *rest = emit
+    return [token.replace("[0]", f"[{index}]", 1), instance.replace("[0]", f"[{index}]", 1), *rest]
 
 
 def parse_item(text: str) -> Item:
@@ -66,9 +83,10 @@ def parse_item(text: str) -> Item:
     held = tuple(i - 1 for i in out.get("h") or ())
     prev_seq, prev_id = raw["prev"]
     cancelled, lost, dropped = (tuple(out.get(name) or ()) for name in "clk")
+    moved = tuple((began, over) for began, over in out.get("m") or ())
     return Item(
         raw["no"], raw["id"], raw["seq"], raw["n"], prev_seq, prev_id, raw["c"], fired, skipped, cancelled,
-        out.get("e", ""), lost, dropped, held,
+        out.get("e", ""), lost, dropped, held, moved,
     )  # fmt: skip
 
 

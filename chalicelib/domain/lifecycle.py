@@ -8,6 +8,7 @@ from typing import Any
 from chalicelib.domain.commit import Draft, Emit, Event, compact
 from chalicelib.domain.ids import START, Token
 from chalicelib.domain.ir import Plan
+from chalicelib.domain.map_items import item_emit
 from chalicelib.domain.node_kinds import armed, kind_of, node_at
 from chalicelib.domain.outcome import Moment, Outcome, value_record
 from chalicelib.domain.routing import FAN, Router
@@ -31,6 +32,10 @@ def start_draft(plan: Plan, token: Token, moment: Moment) -> Draft:
 def fan_draft(plan: Plan, token: Token, data: dict[str, Json], moment: Moment) -> Draft:
     """Settle a `$fan` token: start its part of a wide fan-out, or resolve its part of the edges."""
     draft = Draft(settle=token)
+    if "map" in data:
+        node = plan.nodes[data["map"]]
+        draft.emits = [item_emit(node, token, index) for index in range(data["from"], data["to"])]
+        return draft
     if "nodes" in data:
         _start_nodes(plan, draft, data["nodes"], moment.epoch)
         return draft

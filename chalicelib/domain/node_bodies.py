@@ -1,4 +1,4 @@
-"""The node bodies inside a node: what undoes it on a rollback."""
+"""The node bodies inside a node: what a map does for each item, what undoes a node on a rollback."""
 
 from __future__ import annotations
 
@@ -17,9 +17,25 @@ class Body:
     part: dict[str, Json]
     path: tuple[str, ...]
 
+    @property
+    def reads_all(self) -> bool:
+        """Whether its templates may read any node: before a rollback anything may have run."""
+        return self.name == "compensate"
+
 
 def bodies_of(raw: dict[str, Json]) -> Iterator[Body]:
     """The bodies of a node as it stands in the document. What is no object is left to the schema."""
     undo = raw.get("compensate")
     if isinstance(undo, dict):
         yield Body("compensate", undo, ("compensate",))
+    config = raw.get("config")
+    if raw.get("type") == "map" and isinstance(config, dict) and isinstance(config.get("body"), dict):
+        yield Body("body", config["body"], ("config", "body"))
+
+
+def own_config(raw: dict[str, Json]) -> Json:
+    """The part of a node's config that is resolved when the node begins: a map's body is resolved for each item."""
+    config = raw.get("config")
+    if raw.get("type") != "map" or not isinstance(config, dict):
+        return config
+    return {key: value for key, value in config.items() if key != "body"}

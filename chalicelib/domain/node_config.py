@@ -145,6 +145,15 @@ class EventConfig(Part):
     name: Annotated[str, Field(min_length=1, max_length=1024)]
 
 
+class MapConfig(Part):
+    """Config of `map`."""
+
+    items: Any
+    max_concurrency: Annotated[int, Field(ge=1), _late] | None = None
+    tolerate_failures: Annotated[int | str, _late] | None = None
+    body: dict[str, Any]
+
+
 class FailConfig(Part):
     """Config of `fail`."""
 
@@ -168,6 +177,7 @@ CONFIGS: dict[str, type[Part]] = {
     "wait": WaitConfig,
     "human": HumanConfig,
     "event": EventConfig,
+    "map": MapConfig,
     "fail": FailConfig,
     "succeed": SucceedConfig,
     "branch": EmptyConfig,

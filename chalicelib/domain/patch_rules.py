@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.domain.errors import Problem
-from chalicelib.domain.ir import Plan
+from chalicelib.domain.ir import Node, Plan
 from chalicelib.domain.patch_board import Board, Standing
 from chalicelib.domain.patch_diff import Diff
 from chalicelib.domain.patch_operations import Applied
@@ -56,7 +56,7 @@ class _Rules:
         for name in self._diff.removed:
             self._removed(name)
         for name in self._diff.changed:
-            if self._old.nodes[name].type != self._new.nodes[name].type:
+            if _kind_of_work(self._old.nodes[name]) != _kind_of_work(self._new.nodes[name]):
                 self._retyped(name)
         for name in self._diff.rewired:
             self._rewired(name)
@@ -151,6 +151,11 @@ class _Rules:
         number = next((place for place in (*places, applied.nodes.get(node)) if place is not None), None)
         path = "/operations" if number is None else pointer("operations", number, "path")
         self._found.add(code, path, text)
+
+
+def _kind_of_work(node: Node) -> tuple[str, str]:
+    """What the node does, and what it does for each item where it is a map."""
+    return node.type, node.body.type if node.body else ""
 
 
 def still_named(document: dict[str, Json], before: Mapping[str, Json], applied: Applied) -> list[Problem]:

@@ -22,6 +22,7 @@ from chalicelib.domain.lifecycle import (
     skip_draft,
     start_draft,
 )
+from chalicelib.domain.map_items import begin_draft
 from chalicelib.domain.node_kinds import node_at
 from chalicelib.domain.outcome import Moment, Outcome
 from chalicelib.domain.templates import render
@@ -59,17 +60,24 @@ def needs_of(work: Work, plan: Plan) -> Needs:
         return needs
     if token.node.startswith("$arm:"):
         needs.token = Token(node.id, token.scope)
-        needs.add_template(node.config)
+        needs.add_template(node_at(plan, token).config)
         return needs
-    if work.outcome.error is not None or _at_limit(node, token):
-        needs.joins = joins_ahead(plan, node.id)
+    if token.index is None:
+        _add_settlement(needs, work, node)
+    own = node_at(plan, token)
+    if own.type in PASSING:
+        needs.reached = True
+    elif own.type in CONFIGURED:
+        needs.add_template(own.config)
+    return needs
+
+
+def _add_settlement(needs: Needs, work: Work, node: Node) -> None:
+    """What routing on from the node reads; items of a map lead nowhere."""
+    if work.outcome.error is not None or _at_limit(node, work.token):
+        needs.joins = joins_ahead(needs.plan, node.id)
     needs.names |= set(node.decide_names)
     needs.nodes |= set(node.decide_nodes)
-    if node.type in PASSING:
-        needs.reached = True
-    elif node.type in CONFIGURED:
-        needs.add_template(node.config)
-    return needs
 
 
 def _at_limit(node: Node, token: Token) -> bool:
@@ -117,7 +125,7 @@ def decide(s: Situation) -> Draft:
         return skip_draft(plan, token, s.moment())
     if s.spent:
         return finish_node_draft(token, Outcome(error=_spent_error(s.spent)), failed=True)
-    node = plan.nodes[token.node]
+    node = node_at(plan, token)
     if s.work.kind == "wake":
         return settle(plan, token, Outcome(output={}), s.moment())
     if s.work.kind == "signal":
@@ -181,14 +189,28 @@ def _arm(s: Situation) -> Draft:
     token = s.work.token
     node = node_at(s.plan, token)
     attempt = replace(token, node=node.id)
+    if s.work.prepared is not None:
+        return _arm_map(s, node, attempt, s.work.prepared)
     try:
         config = render(node.config, s.values, "/config")
         return armed_draft(token, waiting_emit(node.type, attempt, config, s.now_ms))
     except (TemplateError, ValueError, TypeError, OverflowError) as error:
-        failed = Outcome(error={"type": "TemplateError", "message": f"/config: {error}", "retryable": False})
-        draft = settle(s.plan, attempt, failed, s.moment())
-        draft.settle = token
-        return draft
+        failed = {"type": "TemplateError", "message": f"/config: {error}", "retryable": False}
+        return _unarmed(s, attempt, failed)
+
+
+def _arm_map(s: Situation, node: Node, attempt: Token, prepared: dict[str, Json]) -> Draft:
+    """Let a map and its first items begin, or fail it."""
+    if "error" in prepared:
+        return _unarmed(s, attempt, prepared["error"])
+    return begin_draft(node, s.work.token, prepared)
+
+
+def _unarmed(s: Situation, attempt: Token, error: dict[str, Json]) -> Draft:
+    """The node fails before it began to wait."""
+    draft = settle(s.plan, attempt, Outcome(error=error), s.moment())
+    draft.settle = s.work.token
+    return draft
 
 
 def _end(s: Situation) -> Draft:

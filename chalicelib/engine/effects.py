@@ -13,10 +13,11 @@ from chalicelib.domain.errors import Unavailable
 from chalicelib.domain.ids import Job, Token, job_id, parse_token
 from chalicelib.domain.journal import Item
 from chalicelib.engine.flush import Written, journal_item, write_items
-from chalicelib.engine.ports import CommitAnswer, JournalItem, Outgoing
+from chalicelib.engine.ports import JournalItem, Outgoing
 from chalicelib.engine.rebuild import give_way
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import Work, continue_text, wake_text
+from chalicelib.engine.store_calls import CommitAnswer
 from chalicelib.engine.waiting_list import make_known
 
 Json = Any

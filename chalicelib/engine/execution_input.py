@@ -8,19 +8,32 @@ from typing import Any
 from chalicelib.domain.errors import TemplateError
 from chalicelib.domain.ids import Token
 from chalicelib.domain.ir import Plan
+from chalicelib.domain.map_items import parse_progress, progress_field
+from chalicelib.domain.node_kinds import node_at
 from chalicelib.domain.records import parse_began
 from chalicelib.engine.dispatch import resolved
+from chalicelib.engine.item_pages import ItemPages
 from chalicelib.engine.needs import RUN_META, Needs, run_info, values
-from chalicelib.engine.ports import ReadAnswer, ReadCall, RunState
+from chalicelib.engine.ports import Artifacts, RunState
+from chalicelib.engine.store_calls import ReadAnswer, ReadCall
 
 Json = Any
 
 
-def execution_input(run_id: str, state: RunState, load: Callable[[str], Plan], token: Token) -> Json:
-    """What the node's config came to; None where its templates fail. Artifacts in it stay references, secrets names."""
+def execution_input(
+    run_id: str,
+    state: RunState,
+    load: Callable[[str], Plan],
+    token: Token,
+    item_of: Callable[[Token], dict[str, Json]],
+) -> Json:
+    """What the node's config came to; None where its templates fail. Artifacts in it stay references, secrets names.
+
+    `item_of` gives `item` and `index` of a map's item, {} for other tokens.
+    """
     began = parse_began(state["dis"][token.text])
     plan = load(began.graph)
-    node = plan.nodes[token.node]
+    node = node_at(plan, token)
     if not node.config.slots:
         return node.config.value
     needs = Needs(plan, token)
@@ -29,9 +42,23 @@ def execution_input(run_id: str, state: RunState, load: Callable[[str], Plan], t
     info = run_info(answer, as_reference)
     try:
         loaded = values(needs, answer, info, began.rev, run_id, as_reference, began.no, {})
+        loaded |= item_of(token)
         return resolved(node, loaded)
     except TemplateError:
         return None
+
+
+def item_reader(artifacts: Artifacts, state: RunState) -> Callable[[Token], dict[str, Json]]:
+    """Gives `item` and `index` of an item of a map, {} for other tokens. It may raise NotFound, Unavailable."""
+    pages = ItemPages(artifacts)
+
+    def read(token: Token) -> dict[str, Json]:
+        text = None if token.index is None else state["box"].get(progress_field(token))
+        if token.index is None or text is None:
+            return {}
+        return {"item": pages.item(parse_progress(text).pages, token.index), "index": token.index}
+
+    return read
 
 
 def as_reference(ref: str) -> Json:
@@ -48,7 +75,7 @@ def _read(state: RunState, call: ReadCall) -> ReadAnswer:
     variables = {name: _variable(state["vars"], name, call.as_of) for name in call.vars}
     edges = {field: state["ed"].get(field) for field in call.edges}
     meta = {field: state["meta"].get(field) for field in (*RUN_META, *call.meta)}
-    return ReadAnswer(True, nodes, variables, edges, meta, {}, {})
+    return ReadAnswer(True, nodes, variables, edges, meta, {}, {}, {})
 
 
 def _variable(variables: dict[str, str], name: str, as_of: int) -> str | None:

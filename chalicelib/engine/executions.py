@@ -90,8 +90,10 @@ def standings(state: RunState) -> dict[str, Standing]:
         if node is None:
             continue
         token = parse_token(text)
+        if token.index is not None:
+            continue  # the map itself stands for its node
         counts = tuple(count for _, count in token.scope)
-        rank = (token.epoch, counts, token.index or 0, token.attempt, not text.startswith("$"))
+        rank = (token.epoch, counts, token.attempt, not text.startswith("$"))
         if node not in newest or rank > newest[node][0]:
             newest[node] = (rank, text)
     return {node: _standing(state, node, text) for node, (_, text) in newest.items()}

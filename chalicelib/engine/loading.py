@@ -14,16 +14,22 @@ from chalicelib.domain.errors import BadSignal, GraftError, NotFound, TemplateEr
 from chalicelib.domain.ids import Token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.limits import hops_allowed
+from chalicelib.domain.map_items import parse_progress, progress_field
+from chalicelib.domain.node_kinds import node_at
 from chalicelib.domain.outcome import Outcome
 from chalicelib.domain.records import parse_began
+from chalicelib.domain.templates import render
 from chalicelib.engine.deciding import Situation, check_node, decide, needs_of, template_error
 from chalicelib.engine.dispatch import task_message
 from chalicelib.engine.effects import Effects, Opened
+from chalicelib.engine.item_pages import ItemPages
+from chalicelib.engine.maps import TooManyItems, begin
 from chalicelib.engine.needs import NOW, Needs, RunInfo, run_info, values
-from chalicelib.engine.ports import Outgoing, ReadAnswer
+from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.repeats import recover, resend
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import INLINE_BYTES, Work
+from chalicelib.engine.store_calls import ReadAnswer
 
 Json = Any
 log = logging.getLogger("graft.step")
@@ -41,6 +47,9 @@ class Loader:
         self._services = services
         self._runs: OrderedDict[str, RunInfo] = OrderedDict()
         self._situations: dict[int, Situation] = {}
+        self._pages = ItemPages(services.artifacts)
+        #: (run, field of a map's progress) -> the artifact that lists the pages of its items.
+        self._listed: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     def prepare(self, works: Sequence[Work], effects: Effects, failed: set[int]) -> list[Work]:
         """Load all that deciding these works reads. Returns those that can be decided now."""
@@ -51,7 +60,7 @@ class Loader:
                 self._bound(work)
                 plan = self._services.plans.load(work.job.graph)
                 check_node(work.token, plan)
-                wanted.append((work, needs_of(work, plan)))
+                wanted.append((work, self._with_item(work.job.run_id, needs_of(work, plan), work.token)))
             except BadSignal as error:
                 effects.refuse(work.job.token, error.detail, work.origin)
             except GraftError:
@@ -119,6 +128,9 @@ class Loader:
         reads_it = "output" in needs.names or work.token.node in needs.nodes
         try:
             loaded = self._values(needs, answer, job.run_id, job.rev, _as_of(work), {})
+            loaded |= self._item(job.run_id, work.token, needs, answer)
+            if work.token.node.startswith("$arm:") and node_at(plan, work.token).type == "map":
+                work.prepared = self._begin_map(plan, work.token, loaded)
             if work.outcome.ref is not None and work.outcome.output is None and reads_it:
                 work.outcome = replace(work.outcome, output=self.fetch(work.outcome.ref))
         except NotFound:
@@ -149,20 +161,54 @@ class Loader:
         """The JSON value of an artifact, or its text where it is no JSON. Raises NotFound, Unavailable."""
         return artifact_value(self._services.artifacts.get(ref))
 
+    def _with_item(self, run_id: str, needs: Needs, token: Token) -> Needs:
+        """Let an item of a map also read where the items are, where this is not known yet."""
+        field = progress_field(token)
+        if token.index is not None and needs.names & {"item", "index"} and (run_id, field) not in self._listed:
+            needs.box = (field,)
+        return needs
+
+    def _item(self, run_id: str, token: Token, needs: Needs, answer: ReadAnswer | None) -> dict[str, Json]:
+        """`item` and `index` of an item of a map. Raises NotFound, Unavailable."""
+        if token.index is None or not needs.names & {"item", "index"}:
+            return {}
+        key = (run_id, progress_field(token))
+        text = answer.box.get(key[1]) if answer else None
+        if text is not None:
+            self._listed[key] = parse_progress(text).pages
+            while len(self._listed) > RUNS_KEPT:
+                self._listed.popitem(last=False)
+        if key not in self._listed:
+            raise NotFound(f"The items of {token.node} are not known.")
+        return {"item": self._pages.item(self._listed[key], token.index), "index": token.index}
+
+    def _begin_map(self, plan: Plan, token: Token, loaded: dict[str, Json]) -> dict[str, Json]:
+        """What the map's token keeps, or {"error"}: its config cannot be resolved, or it has too many items."""
+        try:
+            config = render(node_at(plan, token).config, loaded, "/config")
+            return begin(self._services, plan.document, config, self.fetch)
+        except TooManyItems as error:
+            return {"error": {"type": "LimitExceeded", "message": str(error), "retryable": False}}
+        except (TemplateError, ValueError, NotFound) as error:
+            text = error.detail if isinstance(error, GraftError) else f"/config: {error}"
+            return {"error": {"type": "TemplateError", "message": text, "retryable": False}}
+
     def messages(self, tasks: Sequence[tuple[Opened, Token]], failed: set[int]) -> tuple[list[Sent], list[Work]]:
         """The messages of tasks that began, and the works that fail those whose config cannot be resolved."""
         wanted: list[tuple[str, int, Needs]] = []
         for opened, token in tasks:
             plan = self._services.plans.load(opened.job.graph)
-            wanted.append((opened.job.run_id, opened.item.no, _config_needs(plan, token, opened)))
+            needs = self._with_item(opened.job.run_id, _config_needs(plan, token, opened), token)
+            wanted.append((opened.job.run_id, opened.item.no, needs))
         answers = self._read(wanted)
         sent: list[Sent] = []
         broken: list[Work] = []
         for (opened, token), (run_id, as_of, needs), answer in zip(tasks, wanted, answers, strict=True):
             job = opened.job_of(token)
             try:
-                node = needs.plan.nodes[token.node]
+                node = node_at(needs.plan, token)
                 loaded = self._values(needs, answer, run_id, job.rev, as_of, opened.known(token))
+                loaded |= self._item(run_id, token, needs, answer)
                 message = task_message(self._services, node, job, opened.item.body["at"], loaded)
                 sent.append((opened, token, message))
             except TemplateError as error:
@@ -192,7 +238,7 @@ def spent_hops(services: Services, plan: Plan, no: int) -> int:
 def _config_needs(plan: Plan, token: Token, opened: Opened) -> Needs:
     """What the task's config reads, less what its commit has at hand."""
     needs = Needs(plan, token)
-    needs.add_template(plan.nodes[token.node].config)
+    needs.add_template(node_at(plan, token).config)
     known = opened.known(token)
     if needs.wanted_nodes() and set(needs.wanted_nodes()) <= set(known) and not needs.edge_fields():
         return _AtHand(plan, token, needs.names, needs.nodes, needs.reached)

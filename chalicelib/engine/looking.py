@@ -12,11 +12,13 @@ from chalicelib.domain.decisions import decided, timed_out, verdict, votes_of
 from chalicelib.domain.errors import GraftError
 from chalicelib.domain.ir import Node
 from chalicelib.domain.mail import letter_for
+from chalicelib.domain.map_items import parse_progress, progress_field
 from chalicelib.domain.node_kinds import HELD_TYPES, node_at
 from chalicelib.domain.outcome import Outcome
 from chalicelib.domain.records import Began, parse_began
 from chalicelib.engine.effects import Effects
 from chalicelib.engine.loading import spent_hops
+from chalicelib.engine.maps import gather
 from chalicelib.engine.ports import RunState
 from chalicelib.engine.rearm import attempt_deadlines
 from chalicelib.engine.repeats import recover
@@ -76,7 +78,7 @@ def _look(services: Services, work: Work, node: Node, effects: Effects, failed: 
     if _is_timeout(work):
         work.outcome = timed_out(node, work.token, votes_of(state["box"], work.token.text)) or work.outcome
         return [work]
-    if _found(work, node, began, state):
+    if _found(services, work, node, began, state):
         work.kind, work.looked = "signal", True
         return [work]
     job = began.job(work.job.run_id, work.token.text)
@@ -84,7 +86,7 @@ def _look(services: Services, work: Work, node: Node, effects: Effects, failed: 
     return []
 
 
-def _found(work: Work, node: Node, began: Began, state: RunState) -> bool:
+def _found(services: Services, work: Work, node: Node, began: Began, state: RunState) -> bool:
     """Put the outcome into the work, if what it waits for is there."""
     if node.type == "human":
         votes = votes_of(state["box"], work.token.text)
@@ -93,6 +95,13 @@ def _found(work: Work, node: Node, began: Began, state: RunState) -> bool:
             work.outcome = decided(node, work.token, approved, votes)
             work.drop = tuple(("box", field) for field in state["box"] if field.startswith(f"vote|{work.token.text}|"))
         return approved is not None
+    if node.type == "map":
+        text = state["box"].get(progress_field(work.token))
+        progress = parse_progress(text) if text else None
+        if progress is None or not progress.over:
+            return False
+        work.outcome = gather(services, work.job.run_id, work.token, progress)
+        return True
     letter = letter_for(state, work.token.text, began.data["event"])
     if letter is None:
         return False

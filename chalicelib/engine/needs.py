@@ -11,7 +11,7 @@ from chalicelib.domain.commit import pointers
 from chalicelib.domain.ids import Scope, Token
 from chalicelib.domain.ir import Node, Plan, Template
 from chalicelib.domain.journal import timestamp
-from chalicelib.engine.ports import ReadAnswer, ReadCall
+from chalicelib.engine.store_calls import ReadAnswer, ReadCall
 
 Json = Any
 #: As-of number that sees every outcome the store has.
@@ -35,6 +35,8 @@ class Needs:
     meta: tuple[str, ...] = ()
     #: `any` and `count` joins ahead of a node that failed: have they fired?
     joins: tuple[str, ...] = ()
+    #: Of an item of a map: where its progress is kept, which names the pages of the items.
+    box: tuple[str, ...] = ()
 
     def add_template(self, template: Template) -> None:
         """The template's reads; its `output` is what reached the node."""
@@ -73,7 +75,7 @@ class Needs:
         run = bool(self.names & {"input", "run"}) and not has_run
         entry_input = self.reached and not has_run and not self.sources()
         stored = bool(self.wanted_nodes()) or "vars" in self.names
-        return not (run or entry_input or stored or self.tokens or self.meta or self.joins)
+        return not (run or entry_input or stored or self.tokens or self.meta or self.joins or self.box)
 
     def call(self, run_id: str, as_of: int) -> ReadCall:
         """The store read."""
@@ -87,6 +89,7 @@ class Needs:
             (*RUN_META, *self.meta),
             self.tokens,
             tuple(self.join_field(name) for name in self.joins),
+            self.box,
         )
 
 

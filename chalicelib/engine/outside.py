@@ -9,9 +9,9 @@ from chalicelib.domain.commit import body as commit_body
 from chalicelib.domain.errors import Unavailable
 from chalicelib.domain.journal import Item, compose, parse_item
 from chalicelib.engine.flush import ending_records, flush_upto, journal_item
-from chalicelib.engine.ports import CommitCall
 from chalicelib.engine.run_records import run_records
 from chalicelib.engine.services import Services
+from chalicelib.engine.store_calls import CommitCall
 
 
 def commit_outside(

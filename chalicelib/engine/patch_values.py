@@ -13,8 +13,8 @@ from chalicelib.domain.patch_effects import settled_sources
 from chalicelib.domain.patch_late_edges import conditions_of, late_edges
 from chalicelib.domain.patch_rules import Proposal
 from chalicelib.engine.needs import NOW, Needs, run_info, values
-from chalicelib.engine.ports import ReadAnswer
 from chalicelib.engine.services import Services
+from chalicelib.engine.store_calls import ReadAnswer
 
 Json = Any
 

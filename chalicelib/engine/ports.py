@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from chalicelib.engine.store_calls import CommitAnswer, CommitCall, ReadAnswer, ReadCall
+
 Json = Any
 
 
@@ -169,77 +171,6 @@ RunState = dict[str, dict[str, str]]
 RUN_HASHES = ("meta", "tok", "dis", "done", "st", "val", "last", "jn", "ed", "vars", "box", "tail", "ready")
 
 
-@dataclass(frozen=True, slots=True)
-class CommitCall:
-    """One commit to apply: the journaled body, and what concerns this call only."""
-
-    run_id: str
-    body: str
-    #: Names the step for the flush lease.
-    owner: str
-    now_ms: int
-    #: (no, commit id) known to be in the journal: the store may forget its copies up to there.
-    acks: tuple[tuple[int, str], ...] = ()
-    #: Commit number that created the token to settle; above the store's last: the store fell behind.
-    created: int = 0
-    #: (hash, field, value or "" for none) that must still be so; else STALE and no change (HAZARDS 7).
-    expect: tuple[tuple[str, str, str], ...] = ()
-    #: Last commit's number that the whole call was decided on: an ended run may be taken up again. 0: it may not.
-    reopen: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class CommitAnswer:
-    """What the store said. `word` is OK SETTLED STALE BEHIND UNKNOWN ENDED or MISSING."""
-
-    word: str
-    #: OK: the item's JSON members before the body.
-    head: str = ""
-    #: OK: tokens outstanding now; the journaled mark; whether the caller writes the tail.
-    out: int = 0
-    mark: int = 0
-    lease: bool = False
-    #: SETTLED: the settlement's record, and its item where the journal may not have it yet.
-    record: str = ""
-    #: STALE: the present generation, graph hash, revision, status. OK: the status before. ENDED: the status.
-    gen: str = ""
-    graph: str = ""
-    rev: int = 0
-    status: str = ""
-    no: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ReadCall:
-    """Values to read as of a commit (HAZARDS 11): outcomes of later commits are not seen."""
-
-    run_id: str
-    as_of: int
-    #: Per wanted node: pointer fields from the innermost scope outwards (commit.pointers, reversed).
-    nodes: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    #: Names of run variables.
-    vars: tuple[str, ...] = ()
-    #: Edge resolution fields `instance|edge`.
-    edges: tuple[str, ...] = ()
-    meta: tuple[str, ...] = ()
-    tokens: tuple[str, ...] = ()
-    #: Join instances whose counts and state are asked for.
-    joins: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ReadAnswer:
-    """Texts found, None where there is nothing (or nothing yet as of the commit)."""
-
-    found: bool
-    nodes: dict[str, str | None]
-    vars: dict[str, str | None]
-    edges: dict[str, str | None]
-    meta: dict[str, str | None]
-    tokens: dict[str, str | None]
-    joins: dict[str, str | None]
-
-
 class RunStore(Protocol):
     """Counters and state of live runs (Redis). Lists of calls are one round trip (per shard in a cluster)."""
 
@@ -266,6 +197,10 @@ class RunStore(Protocol):
 
     def snapshot(self, run_id: str, hashes: Sequence[str] = RUN_HASHES) -> RunState | None:
         """An atomic copy of these hashes; None where the run is not in the store."""
+        ...
+
+    def fields(self, run_id: str, hash_: str, names: Sequence[str]) -> list[str | None]:
+        """These fields of one hash, in order; None where there is nothing."""
         ...
 
     def retire(self, run_id: str) -> None:

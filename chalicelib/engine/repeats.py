@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from chalicelib.domain.ids import Job, parse_token
 from chalicelib.domain.journal import parse_item
+from chalicelib.domain.map_items import map_token
 from chalicelib.domain.records import Began, parse_began
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.flush import Written
-from chalicelib.engine.ports import CommitAnswer
 from chalicelib.engine.rebuild import rebuild
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import Work
+from chalicelib.engine.store_calls import CommitAnswer
 
 log = logging.getLogger("graft.step")
 
@@ -32,9 +34,14 @@ def emitted_before(services: Services, work: Work, answer: CommitAnswer, effects
     meta = state["meta"]
     if int(meta["mark"]) < int(meta["no"]):
         effects.unjournaled(run_id, Written(int(meta["no"]), meta["cid"], int(meta["lseq"])), work.origin)
-    if meta["status"] not in ("RUNNING", "PENDING") or not state["ready"]:
+    if meta["status"] not in ("RUNNING", "PENDING"):
         return []
     following: list[Work] = []
+    if work.token.index is not None:
+        over = map_token(work.token)  # the item that was settled may have been the last one
+        following.append(Work(replace(work.job, token=over.text), over, "inline", work.origin, proven=False))
+    if not state["ready"]:
+        return following
     for name, record in _came_of(services, run_id, int(answer.record.split("|", 1)[0])):
         following += _resume(services, work, name, record, effects)
     return following

@@ -16,7 +16,7 @@ from chalicelib.engine.services import Services
 #: What a view of the whole run reads.
 RUN_VIEW = ("meta", "tok", "dis", "done", "st")
 #: What a view of one node's executions reads besides.
-NODE_VIEW = (*RUN_VIEW, "val", "last", "ed", "vars")
+NODE_VIEW = (*RUN_VIEW, "val", "last", "ed", "vars", "box")
 #: How long a read waits until what it saw is in the journal, milliseconds; a writer's lease is shorter.
 _WAIT_MS = 3000
 #: Seconds between looks while waiting.

@@ -43,6 +43,8 @@ class Work:
     planned: Planned | None = None
     #: A waiting node's outcome found in the run's box: fields that must still be so, fields that it uses up.
     looked: bool = False
+    #: Of a token that arms a map: what the map's token keeps, or the error that fails it.
+    prepared: dict[str, Json] | None = None
     expect: tuple[tuple[str, str, str], ...] = ()
     drop: tuple[tuple[str, str], ...] = ()
 

@@ -13,18 +13,19 @@ from dataclasses import dataclass, field, replace
 
 from chalicelib.domain.commit import body as commit_body
 from chalicelib.domain.errors import BadSignal, GraftError
-from chalicelib.domain.ids import Job, Token
+from chalicelib.domain.ids import Job, Token, bare, parse_token
 from chalicelib.domain.journal import compose, parse_item
+from chalicelib.domain.node_kinds import node_at
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.large_values import keep_apart
 from chalicelib.engine.loading import Loader, spent_hops
 from chalicelib.engine.looking import again, look
-from chalicelib.engine.ports import CommitAnswer, CommitCall
 from chalicelib.engine.rearm import attempt_deadlines
 from chalicelib.engine.repeats import emitted_before, recover
 from chalicelib.engine.services import Services
 from chalicelib.engine.signal_patches import give_up_patch, merged, plan_signals
 from chalicelib.engine.signals import Work, parse
+from chalicelib.engine.store_calls import CommitAnswer, CommitCall
 
 log = logging.getLogger("graft.step")
 
@@ -95,7 +96,8 @@ class Coordinator:
     def _beat(self, work: Work, step: Step) -> None:
         """The worker is at it: its heartbeat deadline moves, if there still is one."""
         try:
-            node = self._services.plans.load(work.job.graph).nodes.get(work.token.node)
+            plan = self._services.plans.load(work.job.graph)
+            node = node_at(plan, work.token) if work.token.node in plan.nodes else None
         except GraftError:
             log.warning("a heartbeat was lost: its graph could not be read", extra={"run_id": work.job.run_id})
             return
@@ -150,7 +152,8 @@ class Coordinator:
 
     def _watch(self, opened: Opened, token: Token, step: Step) -> None:
         """Enter an attempt's deadlines into the index, for the timeout detector."""
-        node = self._services.plans.load(opened.job.graph).nodes.get(token.node)
+        plan = self._services.plans.load(opened.job.graph)
+        node = node_at(plan, token) if bare(token.node) in plan.nodes else None
         if node is not None:
             at = opened.item.body["at"]
             step.effects.due |= attempt_deadlines(self._services, node, opened.job_of(token), at, at)
@@ -232,6 +235,9 @@ class Coordinator:
         """Inline tokens go on here; tasks are made into messages; timers get their wake-ups."""
         inline: list[Work] = []
         spent = spent_hops(self._services, self._services.plans.load(opened.job.graph), opened.item.no)
+        for text in opened.item.maps_over():
+            job = opened.job_of(parse_token(text))
+            inline.append(Work(job, parse_token(text), "inline", opened.origin, proven=False))
         for token, kind, data in opened.tokens():
             job = opened.job_of(token)
             if kind == "i" or (spent and not token.node.startswith("$")):

@@ -11,6 +11,7 @@ from typing import Any
 from chalicelib.domain.ids import Job, Token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import timestamp
+from chalicelib.domain.map_items import parse_progress, progress_field
 from chalicelib.domain.records import parse_began
 from chalicelib.engine.executions import (
     Standing,
@@ -81,7 +82,7 @@ def node_view(
 ) -> tuple[dict[str, Json], list[str]]:
     """(`GET /runs/{id}/nodes/{node}`, artifacts it shows); the newest executions, in the order they began."""
     node = _nodes(plan, standings(state), only=node_id)[node_id]
-    view = {"id": node_id, **node, "executions": [], "truncated": False}
+    view = {"id": node_id, **node, **_items(state, plan, node_id), "executions": [], "truncated": False}
     refs: list[str] = []
     total = 0
     keyed = [
@@ -98,6 +99,18 @@ def node_view(
         refs += [ref] if ref else []
     view["executions"].reverse()
     return view, refs
+
+
+def _items(state: RunState, plan: Plan, node_id: str) -> dict[str, Json]:
+    """How far a map is, in its newest scope."""
+    standing = standings(state).get(node_id) if plan.nodes[node_id].type == "map" else None
+    text = state["box"].get(progress_field(standing.token)) if standing else None
+    if text is None:
+        return {}
+    progress = parse_progress(text)
+    settled = progress.done + progress.failed
+    counts = {"total": progress.items, "completed": progress.done, "failed": progress.failed}
+    return {"items": {**counts, "outstanding": progress.next - settled}}
 
 
 def _nodes(plan: Plan, found: Mapping[str, Standing], only: str | None = None) -> dict[str, dict[str, Json]]:

@@ -19,8 +19,8 @@ from chalicelib.engine.executions import standings
 from chalicelib.engine.patch_terms import Change
 from chalicelib.engine.patches import PatchRequest, patch_run
 from chalicelib.engine.plans import PlanStore
-from chalicelib.engine.ports import CommitAnswer, CommitCall
 from chalicelib.engine.services import Services
+from chalicelib.engine.store_calls import CommitAnswer, CommitCall
 from infra.bench import documents
 from infra.bench.results import Section
 from infra.bench.rig import Rig, quick_rig

@@ -57,7 +57,7 @@ PROBLEMS = [
     ("duplicate_id", workflow(["a", "a"]), "/nodes/1/id"),
     # types and configs
     ("unknown_type", one(type="lambda"), "/nodes/0/type"),
-    ("type_not_available", one(type="map"), "/nodes/0/type"),
+    ("type_not_available", one(type="workflow"), "/nodes/0/type"),
     ("missing_key", one(type="function"), "/nodes/0/config"),
     ("missing_key", one(type="function", config={}), "/nodes/0/config/handler"),
     ("missing_key", one(type="branch"), "/nodes/0/branch"),

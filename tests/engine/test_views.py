@@ -9,7 +9,7 @@ from chalicelib.engine.execution_input import execution_input
 from chalicelib.engine.executions import standings
 from chalicelib.engine.views import node_view, run_view
 
-HASHES = ("meta", "tok", "dis", "done", "st", "val", "last", "jn", "ed", "vars")
+HASHES = ("meta", "tok", "dis", "done", "st", "val", "last", "jn", "ed", "vars", "box")
 META = {"status": "RUNNING", "gen": "g", "graph": "h", "rev": "2", "created_at": "1000", "tenant": "acme"}
 
 
@@ -121,10 +121,10 @@ def test_an_input_is_what_the_templates_came_to_when_the_execution_began() -> No
     (token,) = [text for text in current["dis"]]
     from chalicelib.domain.ids import parse_token
 
-    config = execution_input("r", current, lambda graph: made, parse_token(token))
+    config = execution_input("r", current, lambda graph: made, parse_token(token), lambda token: {})
     assert config == {"url": "https://h/then", "body": 7, "headers": {"a": "${secret.KEY}"}}
     current["meta"] = META | {"input": "null"}
-    assert execution_input("r", current, lambda graph: made, parse_token(token)) is None
+    assert execution_input("r", current, lambda graph: made, parse_token(token), lambda token: {}) is None
 
 
 def test_an_outcome_of_an_earlier_iteration_is_read_where_the_newest_came_later() -> None:
@@ -145,4 +145,4 @@ def test_an_outcome_of_an_earlier_iteration_is_read_where_the_newest_came_later(
     current["meta"] = META | {"input": "null"}
     current["last"] = {"w@": "0000000.0000012|w@l=12#0"} | {f"w@l={i}": f"0|w@l={i}#0" for i in range(1, 13)}
     current["val"] = {f"w@l={i}#0": f'{i}|{{"s":"COMPLETED","o":{i},"i":{i},"a":1}}' for i in range(1, 13)}
-    assert execution_input("r", current, lambda graph: made, parse_token("n@#0.1"))["params"] == 5
+    assert execution_input("r", current, lambda graph: made, parse_token("n@#0.1"), lambda token: {})["params"] == 5

@@ -15,7 +15,7 @@ from chalicelib.domain.commit import Arrival, Draft, Emit, Event, body
 from chalicelib.domain.fold import apply, creation_head, fold
 from chalicelib.domain.ids import END, START, Token
 from chalicelib.domain.journal import Item, compose, parse_item
-from chalicelib.engine.ports import CommitAnswer, CommitCall
+from chalicelib.engine.store_calls import CommitAnswer, CommitCall
 
 LUA = Path(__file__).parents[2] / "chalicelib" / "adapters" / "redis" / "lua"
 SCRIPTS = sorted(path.stem for path in LUA.glob("*.lua"))

@@ -15,7 +15,7 @@ from chalicelib.adapters.redis.store import RedisRunStore, connect
 from chalicelib.domain.commit import Draft
 from chalicelib.domain.errors import Unavailable
 from chalicelib.domain.ids import Token
-from chalicelib.engine.ports import ReadCall
+from chalicelib.engine.store_calls import ReadCall
 from infra.local.ports import HOST, free_port
 from infra.local.redis_server import RedisServer
 from tests.lua.boards import Board, begin, emits, said

@@ -10,7 +10,7 @@ import pytest
 from chalicelib.domain.commit import Draft, order_text, pointers
 from chalicelib.domain.ids import Token
 from chalicelib.engine.execution_input import _read as twin_read
-from chalicelib.engine.ports import ReadCall
+from chalicelib.engine.store_calls import ReadCall
 from tests.lua.boards import Board, arrival, begin, emits, said
 
 #: (token, number of the commit that wrote its outcome)

@@ -9,7 +9,7 @@ import redis
 
 from chalicelib.domain.commit import Draft, Emit, Event
 from chalicelib.domain.ids import Token
-from chalicelib.engine.ports import ReadCall
+from chalicelib.engine.store_calls import ReadCall
 from tests.lua.boards import SCRIPTS, Board, arrival, begin, emits, said
 
 VALUES = {

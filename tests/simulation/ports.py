@@ -8,16 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from chalicelib.adapters.redis.store import RedisRunStore
-from chalicelib.engine.ports import (
-    RUN_HASHES,
-    CommitAnswer,
-    CommitCall,
-    JournalItem,
-    Outgoing,
-    ReadAnswer,
-    ReadCall,
-    RunState,
-)
+from chalicelib.engine.ports import RUN_HASHES, JournalItem, Outgoing, RunState
+from chalicelib.engine.store_calls import CommitAnswer, CommitCall, ReadAnswer, ReadCall
 from tests.doubles.clock import ManualClock
 from tests.doubles.directory import MemoryDirectory
 from tests.doubles.faults import Fault, effect

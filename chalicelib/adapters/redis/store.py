@@ -13,8 +13,11 @@ from chalicelib.adapters.redis.keys import PLAN_TTL_S, plan_key, run_key
 from chalicelib.adapters.redis.scripts import load
 from chalicelib.domain.commit import compact
 from chalicelib.domain.errors import Unavailable
-from chalicelib.engine.ports import RUN_HASHES, CommitAnswer, CommitCall, ReadAnswer, ReadCall, RunState
+from chalicelib.engine.ports import RUN_HASHES, RunState
+from chalicelib.engine.store_calls import CommitAnswer, CommitCall, ReadAnswer, ReadCall
 
+#: Fields asked for in one call.
+FIELDS = 1000
 #: (script name, run id, arguments)
 Call = tuple[str, str, dict[str, str | int]]
 #: What the client raises; a cluster without a reachable node is no RedisError to it.
@@ -69,6 +72,15 @@ class RedisRunStore:
                 pipe.hgetall(run_key(run_id, name))
             rows = pipe.execute()
         return dict(zip(wanted, rows, strict=True)) if rows[0] else None
+
+    def fields(self, run_id: str, hash_: str, names: Sequence[str]) -> list[str | None]:
+        """These fields of one hash, one round trip for a thousand."""
+        found: list[str | None] = []
+        with _translated():
+            for start in range(0, len(names), FIELDS):
+                part = list(names[start : start + FIELDS])
+                found += cast("list[str | None]", self._client.hmget(run_key(run_id, hash_), part))
+        return found
 
     def retire(self, run_id: str) -> None:
         """Delete the keys of a run that has ended."""
@@ -168,13 +180,14 @@ def _commit_answer(row: list[Any]) -> CommitAnswer:
 def _read_argument(call: ReadCall) -> str:
     nodes = [list(fields) for _, fields in call.nodes]
     lists = {"vars": call.vars, "edges": call.edges, "meta": call.meta, "tokens": call.tokens, "joins": call.joins}
+    lists["box"] = call.box
     return compact({"as_of": call.as_of, "nodes": nodes, **lists})
 
 
 def _read_answer(call: ReadCall, row: list[Any]) -> ReadAnswer:
     if row[0] == "MISSING":
-        return ReadAnswer(False, {}, {}, {}, {}, {}, {})
-    names = ([node for node, _ in call.nodes], call.vars, call.edges, call.meta, call.tokens, call.joins)
+        return ReadAnswer(False, {}, {}, {}, {}, {}, {}, {})
+    names = ([node for node, _ in call.nodes], call.vars, call.edges, call.meta, call.tokens, call.joins, call.box)
     return ReadAnswer(True, *(dict(zip(keys, texts, strict=True)) for keys, texts in zip(names, row[1:], strict=True)))
 
 

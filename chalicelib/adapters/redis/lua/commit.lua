@@ -39,7 +39,7 @@ for _, ack in ipairs(control.acks or {}) do trim_tail(m, ack) end
 local no, id, at = m.no + 1, c.id, c.at
 local stamp = no .. '|' .. id .. '|' .. at .. '|'
 local out, events = m.out, c.n
-local fired, skipped, cancelled, lost, dropped, held = {}, {}, {}, {}, {}, {}
+local fired, skipped, cancelled, lost, dropped, held, moved = {}, {}, {}, {}, {}, {}, {}
 local waiting = (m.status == 'PAUSED' or not settle) and 'r' or 's' -- r: no redelivered signal will ever send it
 local set = c.meta or {}
 local hints = '|' .. (set.graph or c.graph) .. '|' .. (set.gen or c.gen) .. '|' .. (set.rev or c.rev) .. '|'
@@ -67,9 +67,8 @@ if m.last_end and m.last_end ~= settle and (c.emits or c.arr) then
   out = out - redis.call('HDEL', tok, m.last_end)
   redis.call('HDEL', ready, m.last_end)
 end
-for _, token in ipairs(c.all and redis.call('HKEYS', tok) or c.cancel or {}) do
-  if redis.call('HEXISTS', tok, token) == 1 then cancel(token) end
-end
+--include cancelling
+for _, token in ipairs(chosen(c)) do cancel(token) end
 patch_counts(c)
 --include losers
 for i, emit in ipairs(c.emits or {}) do
@@ -92,26 +91,24 @@ for i, arrival in ipairs(c.arr or {}) do
     open(arrival[7])
   end
 end
-for _, pair in ipairs(c.val or {}) do redis.call('HSET', val, pair[1], no .. '|' .. pair[2]) end
-for _, p in ipairs(c.last or {}) do
-  local old = redis.call('HGET', last, p[1])
-  if not old or string.match(old, '^[^|]*') <= p[2] then redis.call('HSET', last, p[1], p[2] .. '|' .. p[3]) end
+--include maps
+for i, p in ipairs(c.prog or {}) do
+  local began, over = progress(p, open)
+  if began >= 0 then events = events + p[4][5] end
+  moved[i] = {began, over}
 end
-for _, pair in ipairs(c.vars or {}) do
-  local old = redis.call('HGET', vars, pair[1])
-  local record = no .. '|' .. (old and string.match(old, '^%d+') or '') .. '|' .. pair[2]
-  redis.call('HSET', vars, pair[1], record, pair[1] .. '#' .. no, record)
-end
+--include values
+keep_values(c, no)
 for field, value in pairs(c.meta or {}) do redis.call('HSET', meta, field, value) end
 for field, value in pairs(c.once or {}) do redis.call('HSETNX', meta, field, value) end
 
 events = math.max(1, events)
-local over = out == 0 and not c.final
-if over then
-  m.last_end = '$end@#' .. no .. '.0'
-  open({m.last_end, '$end@', 'i', ''})
+local ended = out == 0 and not c.final and '$end@#' .. no .. '.0' or ''
+if ended ~= '' then
+  m.last_end = ended
+  open({ended, '$end@', 'i', ''})
 end
-local outcome = cjson.encode({f = fired, s = skipped, c = cancelled, l = lost, k = dropped, h = held, e = over and m.last_end or ''})
+local outcome = cjson.encode({f = fired, s = skipped, c = cancelled, l = lost, k = dropped, h = held, m = moved, e = ended})
 local seq = m.seq + 1
 local head = string.format('"no":%d,"id":"%s","seq":%d,"n":%d,"prev":[%d,"%s"],"out":%s',
   no, id, seq, events, m.lseq, m.cid, outcome)

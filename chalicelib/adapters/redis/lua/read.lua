@@ -1,10 +1,10 @@
 #!lua
 -- read: values of one run as of a commit; what later commits wrote is not seen (HAZARDS 11).
--- KEYS  meta tok val last jn ed vars
+-- KEYS  meta tok val last jn ed vars box
 -- ARGV  call   {as_of, nodes = {{field, ...}, ...}, vars = {...}, edges = {...}, meta = {...},
---               tokens = {...}, joins = {...}}, JSON
+--               tokens = {...}, joins = {...}, box = {...}}, JSON
 -- Answers
---   OK, nodes, vars, edges, meta, tokens, joins   lists of texts in the order asked, false where there is nothing
+--   OK, nodes, vars, edges, meta, tokens, joins, box   lists of texts in the order asked, false where there is nothing
 --   MISSING                                no such run here
 local call = cjson.decode(ARGV.call)
 if redis.call('EXISTS', KEYS.meta) == 0 then return {'MISSING'} end
@@ -38,8 +38,8 @@ for i, name in ipairs(call.vars) do
 end
 local function many(key, fields)
   local out = {}
-  for i, field in ipairs(fields) do out[i] = redis.call('HGET', key, field) end
+  for i, field in ipairs(fields or {}) do out[i] = redis.call('HGET', key, field) end
   return out
 end
 return {'OK', nodes, vars, many(KEYS.ed, call.edges), many(KEYS.meta, call.meta), many(KEYS.tok, call.tokens),
-  many(KEYS.jn, call.joins)}
+  many(KEYS.jn, call.joins), many(KEYS.box, call.box)}

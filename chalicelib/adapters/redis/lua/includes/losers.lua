@@ -22,7 +22,8 @@ local function cancel_losers(groups, epoch, close, open, lost, dropped)
       lost[#lost + 1] = token
       begun[node .. '@' .. path] = true
       local instance = '$beaten:' .. node .. '@' .. path
-      open({instance .. rest, instance, 'i', ''})
+      -- an item of a map has no edges of its own
+      if string.sub(rest, 1, 1) ~= '[' then open({instance .. rest, instance, 'i', ''}) end
     end
   end
   for _, group in ipairs(groups) do
