@@ -59,7 +59,8 @@ def test_the_server_itself_finds_the_declared_keys_enough(script: str, client: r
             "acknowledge": {"ack": '[2,"c2"]', "sent": "[]"},
             "install": {"state": '{"meta":["no","9"]}', "replaces": "2|c2"},
             "read": {
-                "call": '{"as_of":9,"nodes":[],"vars":["v"],"edges":["e"],"meta":[],"tokens":["t"],"joins":["j"],"box":["b"]}'
+                "call": '{"as_of":9,"nodes":[],"vars":["v"],"edges":["e"],"meta":[],"tokens":["t"],"joins":["j"],'
+                '"box":["b"]}'
             },
             "unwritten": {"owner": "o", "now": 1},
         }
