@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from chalicelib.adapters.redis.store import RedisRunStore
-from chalicelib.domain.commit import Arrival, Draft, Emit, Event
+from chalicelib.domain.commit import Arrival, Draft, Emit, Event, SettledItem
 from chalicelib.domain.fold import fold
 from chalicelib.domain.ids import Scope, Token, parse_token, scope_text
 from chalicelib.domain.journal import expand, parse_item
+from chalicelib.domain.map_items import NONE, Progress, progress_field
 from tests.lua.boards import Board
 
 SCOPES: tuple[Scope, ...] = ((), (("l", 1),), (("l", 2),), (("l", 11),), (("l", 1), ("m", 1)), (("l", 1), ("m", 2)))
@@ -31,6 +32,8 @@ class Chance:
     made: int = 0
     #: The shape of each join, once it was drawn: need, edges, losers.
     joins: dict[str, tuple[int, int, tuple]] = field(default_factory=dict)
+    #: Maps that were begun.
+    maps: list[Token] = field(default_factory=list)
 
     def some(self, most: int) -> range:
         return range(self.rng.choice([0, 0, *range(most + 1)]))
@@ -69,6 +72,26 @@ class Chance:
         draft.drop = [("ed", f"{instance}|e0") for instance in instances] + [("last", "a@"), ("ed", "never")]
         draft.cancel = [*self.rng.sample(outstanding, min(2, len(outstanding))), "never@#0.1"]
 
+    def map(self, draft: Draft) -> None:
+        """A map begins, or items of one that began are settled, in whatever order and however often."""
+        if not self.maps or self.rng.random() < 0.2:
+            self.made += 1
+            token = Token(f"m{self.made}", self.scope())
+            items = self.rng.randint(1, 12)
+            state = Progress(min(2, items), 0, 0, items, self.rng.randint(0, 2), NONE, "artifact://sha256/0")
+            draft.put.append(("box", progress_field(token), state.text))
+            draft.emits.append(Emit(token, "h", {"pages": "artifact://sha256/0"}))
+            draft.emits += [Emit(replace(token, index=index), "t") for index in range(state.next)]
+            self.maps.append(token)
+            return
+        token = self.rng.choice(self.maps)
+        if self.rng.random() < 0.15:
+            draft.cancel_within = f"{token.instance}["
+        first = Emit(replace(token, index=0), "t")
+        for _ in self.some(3):
+            done = self.rng.random() < 0.7
+            draft.settled_items.append(SettledItem(progress_field(token), done, token, first, self.rng.randrange(12)))
+
     def draft(self, outstanding: list[str], settled: list[str]) -> Draft:
         rng, draft = self.rng, Draft()
         names = outstanding if rng.random() < 0.9 or not settled else settled
@@ -88,6 +111,8 @@ class Chance:
         draft.once = {rng.choice(["error", "result"]): "text"} if rng.random() < 0.1 else {}
         if rng.random() < 0.15:
             self.patch(draft, outstanding)
+        if rng.random() < 0.4:
+            self.map(draft)
         draft.events = [Event("node_completed", draft.settle) if draft.settle else Event("patch_applied")]
         return draft
 
@@ -97,7 +122,7 @@ def test_random_commits_give_the_same_hashes_by_script_and_by_fold(seed: int, st
     chance = Chance(random.Random(seed))
     board = Board(store)
     words: set[str] = set()
-    for _ in range(60):
+    for _ in range(90):
         stored = board.stored()
         draft = chance.draft(sorted(stored["tok"]), sorted(stored["done"]))
         if chance.rng.random() < 0.1:
