@@ -25,6 +25,7 @@ from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.services import Services
 from chalicelib.engine.step import Coordinator
 from chalicelib.engine.task import Worker
+from chalicelib.engine.transforms import stored_json
 from chalicelib.engine.work import WorkPorts
 from chalicelib.functions import HANDLERS
 from chalicelib.workers.registry import WorkerParts, build_workers
@@ -106,7 +107,8 @@ def workers() -> dict[str, Worker]:
     """One worker per task type. They need neither Redis nor the table (DESIGN 1)."""
     config = settings()
     invoker = BotoLambdaInvoker(aws().client("lambda")) if config.lambda_allowlist else None
-    return build_workers(WorkerParts(config.http_allowlist, config.lambda_allowlist, invoker))
+    stored = partial(stored_json, artifacts=artifacts())
+    return build_workers(WorkerParts(config.http_allowlist, config.lambda_allowlist, invoker, stored))
 
 
 @cache

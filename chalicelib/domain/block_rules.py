@@ -8,6 +8,7 @@ from chalicelib.domain.json_form import mentions
 from chalicelib.domain.limits import Limits
 from chalicelib.domain.node_bodies import bodies_of
 from chalicelib.domain.node_kinds import ARMED_TYPES, INLINE_TYPES
+from chalicelib.domain.node_queues import queue_of
 from chalicelib.domain.node_types import UNTEMPLATED_KEYS
 from chalicelib.domain.problem_list import ProblemList, pointer
 
@@ -42,12 +43,17 @@ def check_parts(node: dict[str, Json], index: int, problems: ProblemList, warnin
 def _check_times(part: dict[str, Json], where: str, problems: ProblemList, warnings: ProblemList) -> None:
     """Times fit the type: only work on a queue beats, and what runs at once has no time to run out."""
     kind = part.get("type")
-    if part.get("heartbeat_ms") is not None and isinstance(kind, str) and kind in INLINE_TYPES | ARMED_TYPES:
+    if part.get("heartbeat_ms") is not None and _is_idle(part, INLINE_TYPES | ARMED_TYPES):
         text = f'Nothing reports heartbeats for a node of type "{kind}"; remove heartbeat_ms.'
         problems.add("bad_value", where + "/heartbeat_ms", text)
-    if part.get("timeout_ms") is not None and isinstance(kind, str) and kind in INLINE_TYPES:
+    if part.get("timeout_ms") is not None and _is_idle(part, INLINE_TYPES):
         text = f'A node of type "{kind}" runs at once: timeout_ms has no effect on it. Remove it.'
         warnings.add("no_effect", where + "/timeout_ms", text)
+
+
+def _is_idle(part: dict[str, Json], kinds: frozenset[str]) -> bool:
+    """Whether the part is of one of these kinds, and no worker does it."""
+    return isinstance(part.get("type"), str) and part["type"] in kinds and not queue_of(part)
 
 
 def check_blocks(node: dict[str, Json], index: int, limits: Limits, problems: ProblemList) -> None:
@@ -116,10 +122,28 @@ def _check_config(kind: Json, config: dict[str, Json], where: str, problems: Pro
         problems.add("bad_value", where, text)
     if kind == "human":
         _check_human(config, where, problems)
-    if kind == "transform" and "pipeline" in config:
-        text = 'Pipelines are not available yet; give "value", a template, instead.'
-        problems.add("not_available", where + "/pipeline", text)
+    if kind == "transform":
+        _check_transform(config, where, problems)
     for key in sorted(UNTEMPLATED_KEYS & config.keys()):
         if mentions(config[key], "${"):
             text = f'"{key}" takes no templates: it is fixed when the workflow compiles. Write the value itself.'
             problems.add("template_not_allowed", where + pointer(key), text)
+
+
+def _check_transform(config: dict[str, Json], where: str, problems: ProblemList) -> None:
+    if "value" not in config and "pipeline" not in config:
+        text = 'A transform says exactly one of "value" and "pipeline"; add it.'
+        problems.add("missing_key", where + "/value", text)
+    if "value" in config and "pipeline" in config:
+        text = 'A transform says exactly one of "value" and "pipeline"; remove one.'
+        problems.add("bad_value", where, text)
+    if "data" in config and "pipeline" not in config:
+        text = 'Only a pipeline takes "data"; remove it, or add the pipeline.'
+        problems.add("bad_value", where + "/data", text)
+    if "pipeline" in config:
+        # Loaded when a document first has a pipeline: most have none.
+        from chalicelib.domain.pipeline_check import check_pipeline, data_tables  # noqa: PLC0415
+
+        tables, current = data_tables(config.get("data"))
+        found = check_pipeline(config["pipeline"], where + "/pipeline", tables=tables, current=current, templated=True)
+        problems.extend(found[1])

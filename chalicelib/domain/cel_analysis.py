@@ -9,6 +9,8 @@ from chalicelib.domain.cel_functions import FUNCTIONS
 
 #: Variables of SPEC 4.
 NAMES = frozenset({"output", "ctx", "input", "run", "error", "item", "index", "iteration", "vars"})
+#: The one variable of an expression inside a pipeline, and unknown to all others.
+ROW = "row"
 #: Names of CEL's types, usable as values.
 _TYPES = frozenset({"int", "uint", "double", "bool", "string", "bytes", "list", "map", "null_type", "type"})
 _WELL_KNOWN = "google.protobuf."
@@ -63,7 +65,7 @@ def plain_read(tree: Tree) -> tuple[str, ...] | None:
     """The path, if the whole expression is one read such as `ctx.a.output["x-y"]`, which needs no evaluator."""
     match tree:
         case Ident(name=name):
-            return (name.removeprefix("."),) if name.removeprefix(".") in NAMES else None
+            return (name.removeprefix("."),) if name.removeprefix(".") in NAMES | {ROW} else None
         case (
             Select(operand=operand, field=key, test=False) | Call(function="_[_]", args=(operand, Const(text=str(key))))
         ):
@@ -101,7 +103,7 @@ class _Walk:
 
     def _read(self, path: tuple[str, ...]) -> None:
         name = path[0]
-        if name in NAMES:
+        if name in NAMES or name == ROW:
             if name == "ctx" and len(path) == 1:
                 self._problem("cel_dynamic_ctx", 'Name the node that is read, as ctx.node_id or ctx["node-id"].')
             self.found.paths.add(path)

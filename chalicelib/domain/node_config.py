@@ -116,9 +116,11 @@ class HttpConfig(Part):
 
 
 class TransformConfig(Part):
-    """Config of `transform`."""
+    """Config of `transform`: exactly one of `value` and `pipeline`."""
 
-    value: Any
+    value: Any = None
+    pipeline: Annotated[Any, WithJsonSchema({"type": "array", "items": {"type": "object"}})] = None
+    data: Any = None
 
 
 class WaitConfig(Part):

@@ -10,7 +10,7 @@ from chalicelib.domain.graph import Graph, Link
 from chalicelib.domain.ir import Branch, Condition, Edge, Join, Loop, Node, Plan, Retry, Rule, Template
 from chalicelib.domain.loop_bodies import Bodies
 from chalicelib.domain.node_bodies import Body, bodies_of
-from chalicelib.domain.node_types import QUEUES
+from chalicelib.domain.node_queues import queue_of
 
 Json = Any
 
@@ -154,11 +154,6 @@ class PlanBuilder:
 
     def _keys(self, place: int, names: Iterable[str] | None) -> tuple[str, ...]:
         return tuple(f"{self._graph.ids[place]}:{name}:success" for name in dict.fromkeys(names or ()))
-
-
-def queue_of(raw: dict[str, Json]) -> str:
-    """The logical queue that the tasks of a node go to; "" for what runs in the coordinator or waits."""
-    return QUEUES.get(raw["type"], "")
 
 
 def _retry(raw: dict[str, Json]) -> Retry:

@@ -94,7 +94,7 @@ def _check_config(document: Json, part: dict[str, Json], where: Loc, problems: P
     kind, config = part["type"], part.get("config")
     if config is None:
         config = {}
-    if isinstance(config, dict) and not (kind == "transform" and "pipeline" in config):
+    if isinstance(config, dict):
         _validate(ADAPTERS[kind], config, document, (*where, "config"), problems, CONFIGS[kind])
 
 

@@ -28,8 +28,10 @@ from chalicelib.domain.outcome import Moment, Outcome
 from chalicelib.domain.templates import render
 from chalicelib.domain.waiting import armed_draft, waiting_emit
 from chalicelib.engine.needs import Needs
+from chalicelib.engine.ports import Artifacts
 from chalicelib.engine.run_records import RECORD_META
 from chalicelib.engine.signals import Work
+from chalicelib.engine.transforms import transformed
 
 Json = Any
 #: Tokens of a node: its own, and those of its timers. The others are the run's.
@@ -67,7 +69,7 @@ def needs_of(work: Work, plan: Plan) -> Needs:
     own = node_at(plan, token)
     if own.type in PASSING:
         needs.reached = True
-    elif own.type in CONFIGURED:
+    elif own.type in CONFIGURED and not own.queue:
         needs.add_template(own.config)
     return needs
 
@@ -105,6 +107,8 @@ class Situation:
     meta: dict[str, str | None]
     now_ms: int
     chance: float
+    #: Where the tables of pipelines come from.
+    artifacts: Artifacts
     #: Joins asked for by Needs.joins that have fired.
     fired: tuple[str, ...] = ()
     #: The commits that the run may have, where the token began after them; else 0.
@@ -160,7 +164,7 @@ def _decide_inline(s: Situation, node: Node) -> Draft:
     except TemplateError as error:
         return settle(s.plan, token, Outcome(error=template_error(error)), s.moment())
     if node.type == "transform":
-        return settle(s.plan, token, Outcome(output=config["value"]), s.moment())
+        return settle(s.plan, token, transformed(config, s.artifacts), s.moment())
     if node.type == "fail":
         return finish_node_draft(token, Outcome(error=_fail_error(config.get("error"))), failed=True)
     return finish_node_draft(token, Outcome(output=config.get("output")), failed=False)

@@ -142,7 +142,8 @@ class Loader:
         joins = answer.joins if answer else {}
         fired = tuple(name for name in needs.joins if "|fire:" in (joins.get(needs.join_field(name)) or ""))
         spent = spent_hops(self._services, plan, job.no)
-        self._situations[id(work)] = Situation(work, plan, loaded, meta, now, chance, fired, spent)
+        artifacts = self._services.artifacts
+        self._situations[id(work)] = Situation(work, plan, loaded, meta, now, chance, artifacts, fired, spent)
         return True
 
     def _values(

@@ -18,6 +18,7 @@ from chalicelib.domain.jsonpath_conditions import _OPERATORS, _UNARY
 from chalicelib.domain.limits import Limits
 from chalicelib.domain.node_config import CONFIGS
 from chalicelib.domain.node_types import AVAILABLE_TYPES, LATER_TYPES
+from chalicelib.domain.pipeline_steps import STEPS
 from chalicelib.functions import HANDLERS
 from tests.conformance.documented import Example, examples, names, rows, sections
 from tests.conformance.problem_codes import codes_of_the_compiler
@@ -34,6 +35,7 @@ TABLES = {
     "Loop": schema.LoopPart,
     "Retry": schema.RetryPart,
     **{f"`{kind}`": model for kind, model in CONFIGS.items() if model.model_fields},
+    **{f"`{step}`": model for step, model in STEPS.items()},
 }
 
 
@@ -65,7 +67,9 @@ def test_each_table_of_keys_is_that_of_its_model(heading: str):
     assert names(sections(REFERENCE)[heading], "key") == known
 
 
-@pytest.mark.parametrize("heading", ["The document", "Nodes", "Edges", "Rule", "Loop", *map("`{}`".format, CONFIGS)])
+@pytest.mark.parametrize(
+    "heading", ["The document", "Nodes", "Edges", "Rule", "Loop", *map("`{}`".format, CONFIGS | STEPS)]
+)
 def test_a_key_is_called_required_where_it_is(heading: str):
     model = TABLES.get(heading)
     for row in rows(sections(REFERENCE).get(heading, ""), "key"):

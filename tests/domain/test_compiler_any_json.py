@@ -15,6 +15,7 @@ id type config name join branch loop retry nodes edges from to on condition set 
 success failure always a b c fetch score handler params url seconds until rules next_nodes default loop_back_to
 break_path timeout_path max_iterations function http pass wait transform agent_driven available_next_nodes $ref
 schema cel expression cancel_losers input_schema metadata on_failure value pipeline ${ctx.a.output} ${ 1+
+step by where columns aggregates table_sort
 """
 WORDS = st.sampled_from(WORD_TEXT.split())
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | WORDS
@@ -33,6 +34,18 @@ LOOPED = workflow(
         node("c", loop=loop("a", break_path=["d"], timeout_path=["h"]), set={"n": "${vars.n + 1}"}),
         node("d", "wait", config={"seconds": 1}, join={"count": 1, "cancel_losers": True}),
         node("h", "http", config={"url": "http://x/${input.y}", "expect_status": [404]}),
+        node(
+            "t",
+            "transform",
+            config={
+                "pipeline": [
+                    {"step": "http_request", "url": "http://x", "as": "all"},
+                    {"step": "table_filter", "where": {"column": "n", "op": ">", "value": "${input.n}"}},
+                    {"step": "table_join", "with": "all", "on": ["n"]},
+                    {"step": "table_group", "by": "n", "aggregates": {"c": {"op": "count"}}},
+                ]
+            },
+        ),
         node("p", branch={"type": "agent_driven", "available_next_nodes": ["d", "h"]}),
     ],
     [

@@ -14,6 +14,13 @@ def one(**keys):
     return workflow([{"id": "a", "type": "pass", **keys}])
 
 
+REQUEST = {"step": "http_request", "url": "https://shop.example.com/orders"}
+
+
+def pipeline(*steps):
+    return one(type="transform", config={"pipeline": list(steps)})
+
+
 def deep(levels):
     value = []
     for _ in range(levels):
@@ -72,7 +79,32 @@ PROBLEMS = [
     ),
     ("wrong_type", one(type="http", config={"url": "http://x", "headers": "x"}), "/nodes/0/config/headers"),
     ("missing_key", one(type="transform", config={}), "/nodes/0/config/value"),
-    ("not_available", one(type="transform", config={"pipeline": []}), "/nodes/0/config/pipeline"),
+    ("bad_value", one(type="transform", config={"value": 1, "pipeline": [REQUEST]}), "/nodes/0/config"),
+    ("bad_value", one(type="transform", config={"value": 1, "data": []}), "/nodes/0/config/data"),
+    ("wrong_type", one(type="transform", config={"pipeline": "${input.steps}"}), "/nodes/0/config/pipeline"),
+    ("wrong_type", pipeline(REQUEST, "table_sort"), "/nodes/0/config/pipeline/1"),
+    ("missing_key", pipeline({"url": "http://x"}), "/nodes/0/config/pipeline/0/step"),
+    ("bad_value", pipeline({"step": "${input.step}"}), "/nodes/0/config/pipeline/0/step"),
+    ("missing_key", pipeline({"step": "table_sort", "by": "n"}), "/nodes/0/config/pipeline/0/from"),
+    ("unknown_key", pipeline(REQUEST, {"step": "top_k", "k": 1, "by": "n", "n": 1}), "/nodes/0/config/pipeline/1/n"),
+    (
+        "unknown_key",
+        pipeline(REQUEST, {"step": "table_sort", "by": [{"column": "n", "order": 1}]}),
+        "/nodes/0/config/pipeline/1/by/0/order",
+    ),
+    ("missing_key", pipeline(REQUEST, {"step": "table_sort"}), "/nodes/0/config/pipeline/1/by"),
+    (
+        "bad_value",
+        pipeline(REQUEST, {"step": "table_filter", "where": "output.n > 1"}),
+        "/nodes/0/config/pipeline/1/where",
+    ),
+    (
+        "unknown_table",
+        pipeline(REQUEST, {"step": "table_sort", "from": "b", "by": "n"}),
+        "/nodes/0/config/pipeline/1/from",
+    ),
+    ("limit_exceeded", pipeline(*[REQUEST] * 51), "/nodes/0/config/pipeline"),
+    ("secret_not_allowed", pipeline({**REQUEST, "auth": "${secret.KEY}"}), "/nodes/0/config/pipeline/0/auth"),
     ("bad_value", one(type="wait", config={}), "/nodes/0/config"),
     ("bad_value", one(type="wait", config={"seconds": 1, "until": "2030-01-01T00:00:00Z"}), "/nodes/0/config"),
     ("bad_value", one(type="wait", config={"seconds": -1}), "/nodes/0/config/seconds"),
