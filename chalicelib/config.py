@@ -34,6 +34,10 @@ class Settings:
     http_allowlist: tuple[str, ...] = ()
     #: Lambda function names or ARNs that function nodes may invoke.
     lambda_allowlist: tuple[str, ...] = ()
+    #: Where `${secret.NAME}` is read: `secretsmanager` or `ssm`, or "" for nowhere; and what stands before
+    #: `<tenant>/NAME` there.
+    secrets_backend: str = ""
+    secrets_prefix: str = ""
     #: EventBridge Scheduler: role that may send to the queues, and the schedule group.
     scheduler_role_arn: str = ""
     scheduler_group: str = "default"
@@ -54,6 +58,7 @@ class Settings:
         missing = sorted(name for name, value in required.items() if not value)
         if missing:
             raise ConfigurationError(f"Set these environment variables: {', '.join(missing)}.")
+        backend, prefix = _secrets(env.get("GRAFT_SECRETS", ""), stage)
         return cls(
             stage=stage,
             redis_url=env["REDIS_URL"],
@@ -68,6 +73,8 @@ class Settings:
             localstack_host=env.get("LOCALSTACK_HOST", ""),
             http_allowlist=_words(env, "GRAFT_HTTP_ALLOWLIST"),
             lambda_allowlist=_words(env, "GRAFT_LAMBDA_ALLOWLIST"),
+            secrets_backend=backend,
+            secrets_prefix=prefix,
             scheduler_role_arn=env.get("GRAFT_SCHEDULER_ROLE_ARN", ""),
             scheduler_group=env.get("GRAFT_SCHEDULER_GROUP", "default"),
             sweep_ms=_number(env, "GRAFT_SWEEP_MS", 60_000),
@@ -99,6 +106,20 @@ def _number(env: Mapping[str, str], name: str, default: int) -> int:
 
 def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in env.get(name, "").split(",") if word.strip())
+
+
+def _secrets(text: str, stage: str) -> tuple[str, str]:
+    """GRAFT_SECRETS is `secretsmanager` (the default), `ssm` or `none`, then maybe `:` and a prefix."""
+    backend, _, prefix = (text or "secretsmanager").partition(":")
+    if backend == "none" and not prefix:
+        return "", ""
+    if backend not in ("secretsmanager", "ssm"):
+        raise ConfigurationError(f"GRAFT_SECRETS begins with secretsmanager, ssm or none, not {backend!r}.")
+    prefix = prefix or ("/" if backend == "ssm" else "") + f"graft-{stage}/"
+    if not prefix.endswith("/") or (backend == "ssm" and not prefix.startswith("/")):
+        form = "/path/" if backend == "ssm" else "path/"
+        raise ConfigurationError(f"The prefix of GRAFT_SECRETS is written {form}, not {prefix!r}.")
+    return backend, prefix
 
 
 def _limits(text: str) -> Limits:

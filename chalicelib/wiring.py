@@ -15,7 +15,7 @@ from chalicelib.adapters.lambda_invoker import BotoLambdaInvoker
 from chalicelib.adapters.redis.store import RedisRunStore, connect
 from chalicelib.adapters.s3 import S3Artifacts
 from chalicelib.adapters.scheduler import EventBridgeSchedules
-from chalicelib.adapters.secrets import signing_secret
+from chalicelib.adapters.secrets import WorkflowSecrets, signing_secret
 from chalicelib.adapters.sqs import SqsQueues
 from chalicelib.config import Settings
 from chalicelib.domain.commit import compact
@@ -114,7 +114,11 @@ def workers() -> dict[str, Worker]:
 @cache
 def work_ports() -> WorkPorts:
     """What working a task asks of the world."""
-    return WorkPorts(SystemClock(), artifacts(), heartbeat=_heartbeat)
+    config, clock = settings(), SystemClock()
+    found = (
+        WorkflowSecrets(aws(), config.secrets_backend, config.secrets_prefix, clock) if config.secrets_backend else None
+    )
+    return WorkPorts(clock, artifacts(), None if found is None else found.of, heartbeat=_heartbeat)
 
 
 def _heartbeat(message: Json) -> None:

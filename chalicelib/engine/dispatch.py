@@ -28,8 +28,13 @@ def resolved(node: Node, values: dict[str, Json]) -> dict[str, Json]:
     return config
 
 
-def task_message(services: Services, node: Node, job: Job, at_ms: int, values: dict[str, Json]) -> Outgoing:
-    """The message of SPEC 7 for one attempt that began at `at_ms`. Raises TemplateError, Unavailable."""
+def task_message(
+    services: Services, node: Node, job: Job, at_ms: int, values: dict[str, Json], tenant: str = ""
+) -> Outgoing:
+    """The message of SPEC 7 for one attempt that began at `at_ms`; `tenant` is the run's, where the config has secrets.
+
+    Raises TemplateError, Unavailable.
+    """
     token = parse_token(job.token)
     config = resolved(node, values)
     text = compact(config)
@@ -51,6 +56,8 @@ def task_message(services: Services, node: Node, job: Job, at_ms: int, values: d
         "trace": trace(job.run_id, signed),
     }
     message["secrets"] = secret_places(node.config)
+    if message["secrets"]:
+        message["tenant"] = tenant
     if token.index is not None:
         message["index"] = token.index
     if len(text) > CONFIG_BYTES:

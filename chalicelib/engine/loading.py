@@ -20,7 +20,7 @@ from chalicelib.domain.outcome import Outcome
 from chalicelib.domain.records import parse_began
 from chalicelib.domain.templates import render
 from chalicelib.engine.deciding import Situation, check_node, decide, needs_of, template_error
-from chalicelib.engine.dispatch import task_message
+from chalicelib.engine.dispatch import secret_places, task_message
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.item_pages import ItemPages
 from chalicelib.engine.maps import TooManyItems, begin
@@ -149,6 +149,11 @@ class Loader:
     def _values(
         self, needs: Needs, answer: ReadAnswer | None, run_id: str, rev: int, as_of: int, known: dict[str, str]
     ) -> dict[str, Json]:
+        info = self._info(answer, run_id)
+        return values(needs, answer, info, rev, run_id, self.fetch, as_of, known)
+
+    def _info(self, answer: ReadAnswer | None, run_id: str) -> RunInfo | None:
+        """The run's, from memory or from what was read."""
         info = self._runs.get(run_id)
         if info is None and answer is not None:
             info = run_info(answer, self.fetch)
@@ -156,7 +161,7 @@ class Loader:
                 self._runs[run_id] = info
                 while len(self._runs) > RUNS_KEPT:
                     self._runs.popitem(last=False)
-        return values(needs, answer, info, rev, run_id, self.fetch, as_of, known)
+        return info
 
     def fetch(self, ref: str) -> Json:
         """The JSON value of an artifact, or its text where it is no JSON. Raises NotFound, Unavailable."""
@@ -210,7 +215,9 @@ class Loader:
                 node = node_at(needs.plan, token)
                 loaded = self._values(needs, answer, run_id, job.rev, as_of, opened.known(token))
                 loaded |= self._item(run_id, token, needs, answer)
-                message = task_message(self._services, node, job, opened.item.body["at"], loaded)
+                info = self._info(answer, run_id)
+                tenant = info.tenant if info else ""
+                message = task_message(self._services, node, job, opened.item.body["at"], loaded, tenant)
                 sent.append((opened, token, message))
             except TemplateError as error:
                 outcome = Outcome(error=template_error(error))
@@ -239,7 +246,11 @@ def spent_hops(services: Services, plan: Plan, no: int) -> int:
 def _config_needs(plan: Plan, token: Token, opened: Opened) -> Needs:
     """What the task's config reads, less what its commit has at hand."""
     needs = Needs(plan, token)
-    needs.add_template(node_at(plan, token).config)
+    config = node_at(plan, token).config
+    needs.add_template(config)
+    if secret_places(config):
+        # The message says whose secrets these are; that is read with `run`.
+        needs.names.add("run")
     known = opened.known(token)
     if needs.wanted_nodes() and set(needs.wanted_nodes()) <= set(known) and not needs.edge_fields():
         return _AtHand(plan, token, needs.names, needs.nodes, needs.reached)

@@ -16,8 +16,8 @@ from chalicelib.engine.store_calls import ReadAnswer, ReadCall
 Json = Any
 #: As-of number that sees every outcome the store has.
 NOW = 1 << 50
-#: Fields of the run's meta that make up `input` and `run`; they never change while it runs.
-RUN_META = ("input", "input_ref", "name", "started_at")
+#: Fields of the run's meta that make up `input` and `run`, and its tenant; they never change while it runs.
+RUN_META = ("input", "input_ref", "name", "started_at", "tenant")
 PENDING = {"output": None, "status": "PENDING", "error": None, "iteration": 0, "attempt": 0}
 
 
@@ -123,11 +123,12 @@ def came_back_from(plan: Plan, node: Node, scope: Scope) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """What never changes of a run while it runs: its `input` and `run` variables."""
+    """What never changes of a run while it runs: its `input` and `run` variables, and whose it is."""
 
     input: Json
     name: str
     started_at: str | None
+    tenant: str
 
 
 def run_info(answer: ReadAnswer, fetch: Callable[[str], Json]) -> RunInfo:
@@ -136,7 +137,8 @@ def run_info(answer: ReadAnswer, fetch: Callable[[str], Json]) -> RunInfo:
     ref = meta.get("input_ref")
     value = fetch(ref) if ref else json.loads(meta.get("input") or "null")
     started = meta.get("started_at")
-    return RunInfo(value, meta.get("name") or "", timestamp(int(started)) if started else None)
+    moment = timestamp(int(started)) if started else None
+    return RunInfo(value, meta.get("name") or "", moment, meta.get("tenant") or "")
 
 
 def context(record: str | None, fetch: Callable[[str], Json]) -> dict[str, Json]:

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from chalicelib.domain.errors import TaskError
+from chalicelib.domain.errors import TaskError, Unavailable
 
 Json = Any
 #: Name of a secret -> its value. Raises any error when it cannot be had.
 Secrets = Callable[[str], str]
 _REFERENCE = re.compile(r"\$\{\s*secret\.([A-Za-z0-9_][A-Za-z0-9_./-]{0,255})\s*\}")
+#: Members of JSON secrets that are hidden by themselves.
+_PRIVATE = re.compile(r"pass|secret|token|key|cred|pwd|auth", re.IGNORECASE)
 #: Shorter values are hidden only where they are the whole text: elsewhere they would blot out ordinary words.
 _SHORT = 4
 
@@ -74,18 +76,9 @@ class Vault:
     def _read(self, name: str, path: str) -> str:
         if name not in self._values:
             self._values[name] = value = self._ask(name, path)
-            escaped = json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]
-            encoded = base64.b64encode(value.encode()).decode()
-            for form in {
-                value,
-                value.strip(),
-                quote(value),
-                quote(value, safe=""),
-                quote_plus(value),
-                encoded,
-                *escaped,
-            }:
-                self.hide_also(form, name)
+            for text in (value, *_inner(value)):
+                for form in _forms(text):
+                    self.hide_also(form, name)
         return self._values[name]
 
     def _ask(self, name: str, path: str) -> str:
@@ -94,12 +87,34 @@ class Vault:
             raise _unavailable(f"{where}: this deployment has no secrets configured")
         try:
             value = self.resolver(name)
+        except Unavailable:
+            # Not an answer: the task is delivered again.
+            raise
         except Exception as error:
             # The cause's text may hold what the store answered: only its class is told.
             raise _unavailable(f"{where} could not be read ({type(error).__name__})") from None
         if not isinstance(value, str):
             raise _unavailable(f"{where} is no text")
         return value
+
+
+def _forms(value: str) -> set[str]:
+    """A secret as texts carry it: as it is, in URLs, in JSON, in base64."""
+    escaped = json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]
+    encoded = base64.b64encode(value.encode("utf-8", "replace")).decode()
+    urls = quote(value, errors="replace"), quote(value, safe="", errors="replace"), quote_plus(value, errors="replace")
+    return {value, value.strip(), encoded, *urls, *escaped}
+
+
+def _inner(value: str) -> list[str]:
+    """The secret parts of a secret that is a JSON object, such as a database's user and password: whoever gets the
+    object takes it apart. Names of hosts and engines are words that other texts may hold."""
+    try:
+        parsed = json.loads(value)
+    except (ValueError, RecursionError):
+        return []
+    members = parsed.items() if isinstance(parsed, dict) else ()
+    return [text for key, text in members if isinstance(text, str) and len(text) >= _SHORT and _PRIVATE.search(key)]
 
 
 class RedactingLog(logging.LoggerAdapter[logging.Logger]):

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol, cast
 
 from chalicelib.domain.errors import BadSignal, Problem, TaskError
+from chalicelib.domain.names import NAME_PATTERN
 from chalicelib.engine.ports import Clock
 from chalicelib.engine.secret_refs import Vault
 from chalicelib.engine.work_result import as_json
@@ -17,6 +18,7 @@ Json = Any
 VERSION = "1.0"
 #: Characters of an id; what Graft sends is shorter.
 _MAX_ID = 1024
+_TENANT = re.compile(NAME_PATTERN)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -112,6 +114,10 @@ def _is_moment(value: Json) -> bool:
         return False
 
 
+def _is_tenant(value: Json) -> bool:
+    return value is None or (isinstance(value, str) and _TENANT.fullmatch(value) is not None)
+
+
 def _is_pointers(value: Json) -> bool:
     return value is None or (isinstance(value, list) and all(isinstance(item, str) for item in value))
 
@@ -128,5 +134,6 @@ _MEMBERS: dict[str, tuple[str, Callable[[Json], bool]]] = {
     "index": _MAYBE_COUNT,
     "deadline": ("an RFC 3339 time, milliseconds since the Unix epoch, or null", _is_moment),
     "config_ref": ("an artifact id, or absent", lambda v: v is None or _is_id(v)),
+    "tenant": ("a tenant's name, or absent", _is_tenant),
     "secrets": ("a list of JSON Pointers into the config, or absent", _is_pointers),
 }

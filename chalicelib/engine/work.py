@@ -37,8 +37,8 @@ class WorkPorts:
 
     clock: Clock
     artifacts: Artifacts
-    #: None: no secrets are configured, and a reference fails its node.
-    secrets: Secrets | None = None
+    #: Tenant -> its secrets. None: no secrets are configured, and a reference fails its node.
+    secrets: Callable[[str], Secrets] | None = None
     #: Called with the task message to say that the work is alive; None: heartbeats go nowhere.
     heartbeat: Callable[[Json], None] | None = None
 
@@ -77,10 +77,17 @@ def _task(message: Mapping[str, Json], ports: WorkPorts) -> Task:
         index=message.get("index"),
         deadline=deadline_ms(message.get("deadline")),
         config=message.get("config"),
-        vault=Vault(ports.secrets),
+        vault=Vault(_secrets(message, ports)),
         clock=ports.clock,
         beat=lambda: _beat(message, ports),
     )
+
+
+def _secrets(message: Mapping[str, Json], ports: WorkPorts) -> Secrets | None:
+    """The secrets of the task's tenant. Who may send to a queue of tasks is who may say the tenant: Graft's own parts
+    alone. A message that names no tenant has no secrets."""
+    tenant = message.get("tenant")
+    return ports.secrets(tenant) if tenant and ports.secrets is not None else None
 
 
 def _beat(message: Mapping[str, Json], ports: WorkPorts) -> None:

@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 
 from chalicelib.adapters.aws_clients import AwsClients
+from chalicelib.adapters.clock import SystemClock
 from chalicelib.adapters.dynamodb import DynamoJournal
 from chalicelib.adapters.dynamodb_directory import DynamoDirectory
 from chalicelib.adapters.lambda_invoker import BotoLambdaInvoker
 from chalicelib.adapters.s3 import S3Artifacts
 from chalicelib.adapters.scheduler import EventBridgeSchedules
-from chalicelib.adapters.secrets import signing_secret
+from chalicelib.adapters.secrets import WorkflowSecrets, signing_secret
 from chalicelib.adapters.sqs import SqsQueues
-from chalicelib.domain.errors import TaskError, Unavailable
+from chalicelib.config import _secrets
+from chalicelib.domain.errors import NotFound, TaskError, Unavailable
 from chalicelib.engine.ports import Outgoing
 from infra.deploy.policies import EVERYWHERE, ROLES
 from tests.contract.chains import chain
@@ -80,7 +82,14 @@ def scheduler_needs(operation: str, params: Json) -> Iterator[Need]:
 
 
 def secretsmanager_needs(operation: str, params: Json) -> Iterator[Need]:
-    yield f"secretsmanager:{operation}", params["SecretId"]
+    secret = params["SecretId"]
+    # An ARN ends in six characters that nobody chooses.
+    arn = secret if secret.startswith("arn:") else f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{secret}-a1B2c3"
+    yield f"secretsmanager:{operation}", arn
+
+
+def ssm_needs(operation: str, params: Json) -> Iterator[Need]:
+    yield f"ssm:{operation}", f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{params['Name']}"
 
 
 def lambda_needs(_: str, params: Json) -> Iterator[Need]:
@@ -93,6 +102,7 @@ NEEDS: dict[str, Callable[[str, Json], Iterator[Need]]] = {
     "s3": s3_needs,
     "scheduler": scheduler_needs,
     "secretsmanager": secretsmanager_needs,
+    "ssm": ssm_needs,
     "lambda": lambda_needs,
 }
 
@@ -177,6 +187,13 @@ def use_secret(made: Recorder) -> None:
     signing_secret(made.clients, arn)
 
 
+def use_workflow_secrets(made: Recorder) -> None:
+    for settings in ("secretsmanager", "ssm"):
+        backend, prefix = _secrets(settings, "dev")
+        with pytest.raises(NotFound):
+            WorkflowSecrets(made.clients, backend, prefix, SystemClock()).of("acme")("KEY")
+
+
 def use_lambda(made: Recorder) -> None:
     with pytest.raises((TaskError, Unavailable)):
         BotoLambdaInvoker(made.clients.client("lambda")).invoke("graft-dev-task-score", {})
@@ -196,12 +213,14 @@ def use_core(made: Recorder) -> None:
 def use_function_worker(made: Recorder) -> None:
     use_queues(made, ("completion-signals", "tasks-function-dlq"))
     use_artifacts(made)
+    use_workflow_secrets(made)
     use_lambda(made)
 
 
 def use_http_worker(made: Recorder) -> None:
     use_queues(made, ("completion-signals", "tasks-http-dlq"))
     use_artifacts(made)
+    use_workflow_secrets(made)
 
 
 USES: dict[str, Callable[[Recorder], None]] = {

@@ -120,10 +120,23 @@ def test_a_role_reaches_nothing_of_the_bucket_but_artifacts(role: str):
         assert not allows(policy, action, "arn:aws:s3:::graft-prod-artifacts-1/cas/0")
 
 
-def test_workers_reach_no_table_no_secret_and_no_network():
+def test_workers_reach_no_table_no_network_and_not_the_signing_secret():
     for role in ("function-worker", "http-worker"):
-        services = {grant.action.partition(":")[0] for grant in grants(load("dev", role))}
-        assert services <= {"sqs", "s3", "lambda", "logs", "xray"}
+        policy = load("dev", role)
+        services = {grant.action.partition(":")[0] for grant in grants(policy)}
+        assert services <= {"sqs", "s3", "lambda", "logs", "xray", "secretsmanager", "ssm"}
+        secrets = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:"
+        assert allows(policy, "secretsmanager:GetSecretValue", f"{secrets}graft-dev/acme/KEY-a1B2c3")
+        assert not allows(policy, "secretsmanager:GetSecretValue", f"{secrets}graft-dev-signing-a1B2c3")
+        assert not allows(policy, "secretsmanager:GetSecretValue", f"{secrets}graft-prod/acme/KEY-a1B2c3")
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if not role.endswith("-worker")])
+def test_only_workers_read_the_secrets_of_workflows(role: str):
+    policy = load("dev", role)
+    secret = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:graft-dev/acme/KEY-a1B2c3"
+    assert not allows(policy, "secretsmanager:GetSecretValue", secret)
+    assert not any(grant.action.startswith("ssm:") for grant in grants(policy))
 
 
 def test_the_one_role_that_can_be_passed_is_passed_to_the_scheduler_only():

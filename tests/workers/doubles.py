@@ -58,13 +58,17 @@ def message(handler="echo", params=None, **more):
         "attempt": 1,
         "iteration": 1,
         "config": {"handler": handler, "params": params},
+        "tenant": "acme",
         "deadline": None,
         "callback": {"url": "http://127.0.0.1:1/x", "token": "t"},
         **more,
     }
 
 
-def ports(**more):
+def ports(secrets=None, **more):
+    """Ports; `secrets` are those of the tenant acme by name."""
+    if secrets is not None:
+        more["secrets"] = {"acme": secrets}.__getitem__
     return WorkPorts(**{"clock": StepClock(), "artifacts": MemoryArtifacts(), **more})
 
 

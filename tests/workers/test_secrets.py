@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from chalicelib.domain.errors import BadSignal
 from chalicelib.engine.work import work
 from chalicelib.workers.registry import WorkerParts, build_workers
 from tests.workers.doubles import call, done, message, ports
@@ -161,3 +162,20 @@ def test_an_http_node_sends_the_secret_and_neither_output_nor_error_shows_it():
     assert body["x-key"] == "[secret team/db.url]"
     assert "[secret auth]" in bad["error"]["message"]
     assert "postgres" not in bad["error"]["message"]
+
+
+def test_the_secret_members_of_a_json_secret_are_hidden_by_themselves():
+    secret = '{"engine": "postgres", "username": "app", "password": "hunter2!", "api_key": "k-123", "port": 5432}'
+
+    def handler(params, ctx):
+        parts = json.loads(params)
+        return [parts["password"], f"{parts['engine']}://{parts['username']}:{parts['password']}@db", parts["api_key"]]
+
+    result = call(handler, "${secret.DB}", ports(secrets={"DB": secret}.__getitem__))["result"]
+    assert result == ["[secret DB]", "postgres://app:[secret DB]@db", "[secret DB]"]
+
+
+@pytest.mark.parametrize("tenant", ["a/b", "", 7, "../x"])
+def test_a_tenant_that_is_no_name_is_no_task(tenant):
+    with pytest.raises(BadSignal):
+        call(lambda p, ctx: p, "${secret.KEY}", on(), tenant=tenant)
