@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from chalicelib.domain.errors import ConfigurationError
 from chalicelib.domain.limits import Limits
+from chalicelib.domain.names import NAME_PATTERN
+
+#: Logical names of the queues between Graft's own parts: no workflow may send to them.
+OWN_QUEUES = frozenset({"completion-signals", "tasks-function", "tasks-http", "tasks-agent"})
+_NAME = re.compile(NAME_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,8 @@ class Settings:
     http_allowlist: tuple[str, ...] = ()
     #: Lambda function names or ARNs that function nodes may invoke.
     lambda_allowlist: tuple[str, ...] = ()
+    #: Queues of the users' own workers: logical name -> URL, "" for the queue that is named prefix + name.
+    queue_allowlist: Mapping[str, str] = field(default_factory=dict)
     #: Where `${secret.NAME}` is read: `secretsmanager` or `ssm`, or "" for nowhere; and what stands before
     #: `<tenant>/NAME` there.
     secrets_backend: str = ""
@@ -73,6 +81,9 @@ class Settings:
             localstack_host=env.get("LOCALSTACK_HOST", ""),
             http_allowlist=_words(env, "GRAFT_HTTP_ALLOWLIST"),
             lambda_allowlist=_words(env, "GRAFT_LAMBDA_ALLOWLIST"),
+            queue_allowlist=_queues(
+                _words(env, "GRAFT_QUEUE_ALLOWLIST"), env.get("GRAFT_QUEUE_PREFIX", f"graft-{stage}-")
+            ),
             secrets_backend=backend,
             secrets_prefix=prefix,
             scheduler_role_arn=env.get("GRAFT_SCHEDULER_ROLE_ARN", ""),
@@ -106,6 +117,28 @@ def _number(env: Mapping[str, str], name: str, default: int) -> int:
 
 def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in env.get(name, "").split(",") if word.strip())
+
+
+def _queues(words: tuple[str, ...], prefix: str) -> dict[str, str]:
+    """GRAFT_QUEUE_ALLOWLIST is a list of `name` and `name=url`."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, given, url = word.partition("=")
+        named = url.rpartition("/")[2].removeprefix(prefix) if given else name
+        if not _NAME.fullmatch(name) or {name.removesuffix("-dlq"), named.removesuffix("-dlq")} & OWN_QUEUES:
+            raise ConfigurationError(
+                f"GRAFT_QUEUE_ALLOWLIST cannot name {name!r}: choose a name that is not Graft's own."
+            )
+        if given and not re.match(r"https?://[^/]", url):
+            raise ConfigurationError(f"GRAFT_QUEUE_ALLOWLIST has {word!r}: write name=https://… with the queue's URL.")
+        if (url or name).endswith(".fifo"):
+            raise ConfigurationError(
+                f"GRAFT_QUEUE_ALLOWLIST has {word!r}: a FIFO queue takes no tasks, use a standard one."
+            )
+        if name in found:
+            raise ConfigurationError(f"GRAFT_QUEUE_ALLOWLIST names {name!r} twice.")
+        found[name] = url
+    return found
 
 
 def _secrets(text: str, stage: str) -> tuple[str, str]:

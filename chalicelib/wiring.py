@@ -50,7 +50,7 @@ def aws() -> AwsClients:
 @cache
 def queues() -> SqsQueues:
     """The deployment's queues."""
-    return SqsQueues(aws().client("sqs"), settings().queue_prefix)
+    return SqsQueues(aws().client("sqs"), settings().queue_prefix, urls=settings().queue_allowlist)
 
 
 @cache
@@ -85,6 +85,7 @@ def services() -> Services:
         plans=PlanStore(artifacts(), directory, store),
         callback_token=partial(issue_callback_token, secret),
         has_handler=has_handler,
+        has_queue=config.queue_allowlist.__contains__,
         pause=time.sleep,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -22,16 +22,26 @@ BACKOFF_S = (0.05, 0.2, 0.5)
 #: What SQS does not carry. In JSON text it can only stand inside a string, where an escape means the same.
 _NOT_CARRIED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MISSING = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
+_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "InvalidAddress"})
 
 
 class SqsQueues:
-    """Queues over SQS. Physical name = `prefix` + logical name. `sleep` takes seconds. Threads may share it."""
+    """Queues over SQS. Physical name = `prefix` + logical name, but for those whose URL is in `urls`.
 
-    def __init__(self, client: AwsClient, prefix: str, sleep: Callable[[float], None] = time.sleep) -> None:
+    `sleep` takes seconds. Threads may share it.
+    """
+
+    def __init__(
+        self,
+        client: AwsClient,
+        prefix: str,
+        sleep: Callable[[float], None] = time.sleep,
+        urls: Mapping[str, str] | None = None,
+    ) -> None:
         self._client = client
         self._prefix = prefix
         self._sleep = sleep
-        self._urls: dict[str, str] = {}
+        self._urls = {name: url for name, url in (urls or {}).items() if url}
         self._arns: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -128,7 +138,10 @@ class SqsQueues:
 
 
 def _no_queue(name: str, error: ClientError) -> Unavailable | ClientError:
-    """What to raise for a refused call: a missing queue may be made later, and nothing is lost until then."""
+    """What to raise for a refused call: a missing queue may be made later, a missing permission given, and nothing is
+    lost until then. A user's own queue must not stop the runs that share a batch with its run."""
+    if error_code(error) in _DENIED:
+        return Unavailable(f"The queue {name} is closed to this role; mend its URL or the role's policy")
     if error_code(error) in _MISSING:
         return Unavailable(f"There is no queue {name}; create it, or mend the queue prefix of the deployment")
     return error

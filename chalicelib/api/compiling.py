@@ -14,7 +14,7 @@ Json = Any
 def compile_document(call: Call, document: Json) -> Plan:
     """The document's plan under the deployment's limits. Raises InvalidDocument with every problem."""
     services = call.services
-    return compile_workflow(document, limits=services.limits, handlers=services.has_handler)
+    return compile_workflow(document, limits=services.limits, handlers=services.has_handler, queues=services.has_queue)
 
 
 def graph_view(plan: Plan) -> dict[str, Json]:

@@ -29,7 +29,9 @@ def validate_workflow(call: Call) -> Answer:
     body = call.json()
     document = body["workflow"] if isinstance(body, dict) and "workflow" in body and "nodes" not in body else body
     services = call.services
-    plan, problems, warnings = check(document, limits=services.limits, handlers=services.has_handler)
+    plan, problems, warnings = check(
+        document, limits=services.limits, handlers=services.has_handler, queues=services.has_queue
+    )
     return Answer(
         {
             "valid": plan is not None,

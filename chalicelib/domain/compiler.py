@@ -27,16 +27,18 @@ from chalicelib.domain.schema import DEFAULT_MAX_ITERATIONS
 from chalicelib.domain.shape_rules import check_shape
 
 Json = Any
-#: Whether a name is a registered function, or a Lambda function on the allowlist.
-Handlers = Callable[[str], bool]
+#: Whether a name is a registered function or a Lambda function on the allowlist; or a queue on the allowlist.
+Known = Callable[[str], bool]
 
 #: Part of every plan's hash: raised when the same document compiles to another plan than before.
 COMPILER_VERSION = 2
 
 
-def compile_workflow(document: Json, *, limits: Limits, handlers: Handlers | None = None) -> Plan:
+def compile_workflow(
+    document: Json, *, limits: Limits, handlers: Known | None = None, queues: Known | None = None
+) -> Plan:
     """The plan of `document`. Raises InvalidDocument with every problem found (at most 200, then one that counts)."""
-    plan, problems, _ = check(document, limits=limits, handlers=handlers)
+    plan, problems, _ = check(document, limits=limits, handlers=handlers, queues=queues)
     if plan is None:
         count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise InvalidDocument(f"The workflow does not compile: {count}.", tuple(problems))
@@ -44,20 +46,20 @@ def compile_workflow(document: Json, *, limits: Limits, handlers: Handlers | Non
 
 
 def check(
-    document: Json, *, limits: Limits, handlers: Handlers | None = None
+    document: Json, *, limits: Limits, handlers: Known | None = None, queues: Known | None = None
 ) -> tuple[Plan | None, list[Problem], list[Problem]]:
     """(plan or None, problems, warnings) of `document`, which is left as it is. Unknown handlers are problems where
-    `handlers` is given."""
+    `handlers` is given, and unknown queues where `queues` is."""
     problems, warnings = ProblemList(), ProblemList()
     copy = copy_json(document, limits.document_bytes, problems)
     plan = None
     if not problems:
-        plan = _compile(copy, limits, handlers, problems, warnings)
+        plan = _compile(copy, limits, {"function": handlers, "queue": queues}, problems, warnings)
     return plan, problems.listed(), warnings.listed("too_many_warnings")
 
 
 def _compile(
-    document: Json, limits: Limits, handlers: Handlers | None, problems: ProblemList, warnings: ProblemList
+    document: Json, limits: Limits, known: dict[str, Known | None], problems: ProblemList, warnings: ProblemList
 ) -> Plan | None:
     normalise(document)
     if not isinstance(document, dict):
@@ -74,7 +76,7 @@ def _compile(
     for node, raw in enumerate(graph.raws):
         check_blocks(raw, graph.where[node], limits, problems)
         check_parts(raw, graph.where[node], problems, warnings)
-        _check_handler(graph, node, handlers, problems)
+        _check_names(graph, node, known, problems)
     _check_edge_count(graph, limits, problems)
     check_graph(graph, problems, warnings)
     bodies = _bodies(graph, problems)
@@ -108,14 +110,29 @@ def _check_edge_count(graph: Graph, limits: Limits, problems: ProblemList) -> No
         problems.add("limit_exceeded", "/nodes", text)
 
 
-def _check_handler(graph: Graph, node: int, handlers: Handlers | None, problems: ProblemList) -> None:
+def _check_names(graph: Graph, node: int, known: dict[str, Known | None], problems: ProblemList) -> None:
+    """The handlers and queues that a node and its bodies name are known."""
     raw = graph.raws[node]
     for part, path in ((raw, ()), *((body.part, body.path) for body in bodies_of(raw))):
-        config = part.get("config")
-        name = config.get("handler") if isinstance(config, dict) and part.get("type") == "function" else None
-        if handlers is not None and isinstance(name, str) and name and "${" not in name and not handlers(name):
-            text = f'There is no function "{shorten(name)}"; register it, or put its Lambda on the allowlist.'
+        if _unknown(part, "function", "handler", known):
+            text = f'There is no function "{_named(part, "handler")}"; register it, or put its Lambda on the allowlist.'
             problems.add("unknown_handler", graph.path(node, *path, "config", "handler"), text)
+        if _unknown(part, "queue", "queue", known):
+            text = f'The deployment allows no queue "{_named(part, "queue")}"; put it on GRAFT_QUEUE_ALLOWLIST.'
+            problems.add("unknown_queue", graph.path(node, *path, "config", "queue"), text)
+
+
+def _unknown(part: dict[str, Json], kind: str, key: str, known: dict[str, Known | None]) -> bool:
+    """Whether a part of this type names something that is not known. What is no name is left to the schema."""
+    is_known, config = known.get(kind), part.get("config")
+    if is_known is None or part.get("type") != kind or not isinstance(config, dict):
+        return False
+    name = config.get(key)
+    return isinstance(name, str) and bool(name) and "${" not in name and not is_known(name)
+
+
+def _named(part: dict[str, Json], key: str) -> str:
+    return shorten(part["config"][key])
 
 
 def _bodies(graph: Graph, problems: ProblemList) -> Bodies | None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, TypeAdapter, WithJsonSchema, WrapValidator
 from pydantic_core import PydanticCustomError
 
-from chalicelib.domain.schema import Part
+from chalicelib.domain.schema import Name, Part
 
 Json = Any
 
@@ -156,6 +156,13 @@ class MapConfig(Part):
     body: dict[str, Any]
 
 
+class QueueConfig(Part):
+    """Config of `queue`: a worker of the user's own."""
+
+    queue: Annotated[Name, _late]
+    payload: Any = None
+
+
 class FailConfig(Part):
     """Config of `fail`."""
 
@@ -180,6 +187,7 @@ CONFIGS: dict[str, type[Part]] = {
     "human": HumanConfig,
     "event": EventConfig,
     "map": MapConfig,
+    "queue": QueueConfig,
     "fail": FailConfig,
     "succeed": SucceedConfig,
     "branch": EmptyConfig,

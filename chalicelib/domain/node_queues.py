@@ -12,7 +12,10 @@ Json = Any
 def queue_of(raw: dict[str, Json]) -> str:
     """The logical queue that the tasks of a node, or of a body, go to; "" for what runs in the coordinator or waits."""
     config = raw.get("config")
-    if raw["type"] == "transform" and isinstance(config, dict) and asks_http(config.get("pipeline")):
+    config = config if isinstance(config, dict) else {}
+    if raw["type"] == "queue":
+        return str(config.get("queue", ""))
+    if raw["type"] == "transform" and asks_http(config.get("pipeline")):
         # The coordinator has no way to the internet.
         return QUEUES["http"]
     return QUEUES.get(raw["type"], "")

@@ -7,15 +7,16 @@ AVAILABLE_TYPES = frozenset({"function", "http", "transform", "wait", "pass", "b
     "human",
     "event",
     "map",
+    "queue",
 }
 #: Types of the contract that are recognised and refused until they exist.
-LATER_TYPES = frozenset({"agent", "queue", "workflow"})
+LATER_TYPES = frozenset({"agent", "workflow"})
 NODE_TYPES = AVAILABLE_TYPES | LATER_TYPES
 
 #: Logical queues of the types that are tasks.
 QUEUES = {"function": "tasks-function", "http": "tasks-http"}
 #: Types that a node body may have: what a map does for each item, what undoes a node.
-BODY_TYPES = frozenset({"function", "http", "transform", "human", "event", "wait"})
+BODY_TYPES = frozenset({"function", "http", "transform", "human", "event", "wait", "queue"})
 #: Types whose config may hold `${secret.NAME}`.
 SECRET_TYPES = frozenset({"function", "http", "agent"})
 #: Config keys that take no templates: what a run may reach is fixed when it compiles.

@@ -69,7 +69,9 @@ def _compiled(services: Services, old: Plan, applied: Applied, limits: Limits) -
     if named:
         raise InvalidInput(f"The patch cannot be applied: {named[0].message}", tuple(named))
     try:
-        return compile_workflow(applied.document, limits=limits, handlers=services.has_handler)
+        return compile_workflow(
+            applied.document, limits=limits, handlers=services.has_handler, queues=services.has_queue
+        )
     except InvalidDocument as error:
         raise InvalidDocument(
             f"The patched workflow does not compile: {_count(error.problems)}.", error.problems

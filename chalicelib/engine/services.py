@@ -33,5 +33,7 @@ class Services:
     callback_token: Callable[[str, str, str, int, int], str]
     #: Whether a function handler of this name can be run.
     has_handler: Callable[[str], bool]
+    #: Whether a queue node may name this queue.
+    has_queue: Callable[[str], bool]
     #: Waits that many seconds.
     pause: Callable[[float], None]

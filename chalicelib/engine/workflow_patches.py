@@ -22,6 +22,8 @@ def patched_plan(services: Services, plan: Plan, operations: Json) -> Plan:
     """
     applied = apply_operations(plan.document, operations, services.limits.document_bytes)
     try:
-        return compile_workflow(applied.document, limits=services.limits, handlers=services.has_handler)
+        return compile_workflow(
+            applied.document, limits=services.limits, handlers=services.has_handler, queues=services.has_queue
+        )
     except InvalidDocument as error:
         raise InvalidDocument(error.detail, blamed(error.problems, applied)) from None

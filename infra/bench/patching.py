@@ -146,7 +146,9 @@ def _one(patcher: Patcher, rig: Rig, run_id: str, name: str) -> dict[str, int]:
     with phases.timed(DRY):
         patcher.add(run_id, f"{name}_dry", after, dry_run=True)
     with phases.timed(COMPILE):
-        compile_workflow(document, limits=limits, handlers=patcher.services.has_handler)
+        compile_workflow(
+            document, limits=limits, handlers=patcher.services.has_handler, queues=patcher.services.has_queue
+        )
     return since
 
 

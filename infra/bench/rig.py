@@ -191,6 +191,7 @@ def _services(client: MeteredRedis, outbox: Outbox, journal: Any, directory: Any
         plans=PlanStore(artifacts, directory, store),
         callback_token=partial(issue_callback_token, SECRET),
         has_handler=lambda name: True,
+        has_queue=lambda name: True,
         pause=time.sleep,
     )
 

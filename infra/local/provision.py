@@ -52,7 +52,8 @@ def queues() -> tuple[QueueSpec, ...]:
 def provision(settings: Settings, specs: tuple[QueueSpec, ...] | None = None) -> None:
     """Make everything be there, as often as it is called. Raises botocore's errors when the stand-in refuses."""
     sqs = client(settings, "sqs")
-    for spec in queues() if specs is None else specs:
+    own = [QueueSpec(name, handler_timeout_s()) for name, url in settings.queue_allowlist.items() if not url]
+    for spec in (*queues(), *own) if specs is None else specs:
         ensure_queue(sqs, settings.queue_prefix, spec)
     _ensure_table(client(settings, "dynamodb"), settings.table)
     _ensure_bucket(client(settings, "s3"), settings.bucket)

@@ -122,7 +122,7 @@ def create(clients: AwsClients) -> None:
         BillingMode="PAY_PER_REQUEST",
     )
     clients.client("scheduler").create_schedule_group(Name=GROUP)
-    for name in QUEUES:
+    for name in (*QUEUES, "work-thumbnails"):
         clients.client("sqs").create_queue(QueueName=f"graft-dev-{name}")
         clients.client("sqs").create_queue(QueueName=f"graft-dev-{name}-dlq")
 
@@ -201,7 +201,7 @@ def use_lambda(made: Recorder) -> None:
 
 def use_core(made: Recorder) -> None:
     """All that a settlement, a start or a sweep may do."""
-    use_queues(made, QUEUES, whole=True)
+    use_queues(made, (*QUEUES, "work-thumbnails"), whole=True)
     SqsQueues(made.clients.client("sqs"), "graft-dev-").send([Outgoing("completion-signals-dlq", "{}")])
     use_artifacts(made)
     use_journal(made)

@@ -87,6 +87,7 @@ class Harness:
             plans=PlanStore(self.artifacts, self.directory, self.store),
             callback_token=callback_token,
             has_handler=lambda name: True,
+            has_queue=lambda name: True,
             pause=lambda seconds: setattr(self.clock, "now", self.clock.now + max(1, int(seconds * 1000))),
         )
         self.coordinator = Coordinator(self.services)

@@ -93,7 +93,8 @@ class World:
             ids=self.ids, journal=self.journal, directory=self.directory, queues=self.queues, artifacts=self.artifacts,
             schedules=self.schedules, store=self.store, plans=PlanStore(self.artifacts, self.directory, self.store),
             callback_token=lambda job, run, node, attempt, expires: f"callback-{node}-{attempt}-{expires}",
-            has_handler=lambda name: True, pause=pausing(self.clock, self.rng, self.strands.at),
+            has_handler=lambda name: True, has_queue=lambda name: True,
+            pause=pausing(self.clock, self.rng, self.strands.at),
         )  # fmt: skip
 
     def _coordinator(self) -> Coordinator:
