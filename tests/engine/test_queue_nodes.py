@@ -10,6 +10,7 @@ from chalicelib.domain.compiler import check
 from chalicelib.domain.limits import Limits
 from chalicelib.engine.ports import Outgoing
 from tests.engine.harness import Harness
+from tests.engine.patching import add_node, patch, problem, refused
 from tests.engine.test_step import edges, function
 
 
@@ -95,3 +96,52 @@ def test_a_signal_that_names_another_queues_node_changes_nothing(harness: Harnes
     harness.answer(task, {"status": "completed", "result": 1})
     harness.drain()
     assert harness.meta(run_id)["status"] == "COMPLETED"
+
+
+def test_bodies_of_maps_have_queues_pipelines_and_secrets_of_their_own(harness: Harness) -> None:
+    bodies = [
+        {"type": "queue", "config": {"queue": "work-images", "payload": "${item}"}},
+        {"type": "transform", "config": {"pipeline": [{"step": "http_request", "url": "https://x.example/${item}"}]}},
+        {"type": "function", "config": {"handler": "echo", "params": {"key": "${secret.KEY}", "n": "${item}"}}},
+    ]
+    config = {"items": "${input}"}
+    nodes = [{"id": f"m{n}", "type": "map", "config": {**config, "body": body}} for n, body in enumerate(bodies)]
+    run_id = harness.start({"nodes": nodes}, ["a", "b"])
+    tasks = take(harness)
+    assert [(task["type"], task["config"]["payload"], task["index"]) for task in tasks] == [
+        ("queue", "a", 0),
+        ("queue", "b", 1),
+    ]
+    for task in tasks:
+        harness.answer(task, {"status": "completed", "result": task["config"]["payload"].upper()})
+    harness.drain()
+    assert harness.output(run_id)["m0"] == ["A", "B"]
+    asked = {task["config"]["pipeline"][0]["url"] for task in harness.tasks if task["type"] == "transform"}
+    assert asked == {"https://x.example/a", "https://x.example/b"}
+    assert [task["tenant"] for task in harness.tasks if task["type"] == "function"] == ["acme", "acme"]
+
+
+def test_a_map_of_pipelines_runs_in_the_coordinator(harness: Harness) -> None:
+    pipeline = [{"step": "top_k", "k": 1, "by": "n"}]
+    body = {"type": "transform", "config": {"data": "${item}", "pipeline": pipeline}}
+    run_id = harness.start({"nodes": [{"id": "m", "type": "map", "config": {"items": "${input}", "body": body}}]},
+                           [[{"n": 1}, {"n": 3}], [{"n": 2}]])  # fmt: skip
+    harness.drain()
+    assert harness.output(run_id) == {"m": [[{"n": 3}], [{"n": 2}]]}
+    assert harness.tasks == []
+
+
+@pytest.mark.parametrize(("queues", "not_allowed"), [(["work-images"], False), (["other"], True), ([], True)])
+def test_a_patch_adds_only_queues_that_its_credential_allows(
+    harness: Harness, queues: list[str], not_allowed: bool
+) -> None:
+    run_id = harness.start({"nodes": [function("a")]})
+    while harness.settle_batch():
+        pass
+    operation = add_node(queue("b"))
+    if not_allowed:
+        error = refused(harness, run_id, operation, caps={"queues": queues})
+        assert problem(error) == ("not_allowed", "/operations/0/path")
+    else:
+        patch(harness, run_id, operation, caps={"queues": queues})
+        assert len(take(harness)) == 1
