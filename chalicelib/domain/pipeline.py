@@ -20,6 +20,7 @@ from chalicelib.domain.pipeline_steps import (
     SortStep,
     Step,
     TopStep,
+    looks,
 )
 from chalicelib.domain.pipeline_tables import Budget, Table, as_table, described, failed
 from chalicelib.domain.problem_list import shorten
@@ -84,8 +85,10 @@ class _Run:
         if isinstance(step, HttpStep):
             return self._request(step, path)
         table = self._table(step.source, f"{path}/from")
+        other = self._table(step.other, f"{path}/with") if isinstance(step, JoinStep) else []
+        self._budget.look((len(table) + len(other)) * looks(step), path)
         if isinstance(step, JoinStep):
-            return join_tables(step, table, self._table(step.other, f"{path}/with"), path, self._budget)
+            return join_tables(step, table, other, path, self._budget)
         return _WORK[type(step)](step, table, path, self._budget)
 
     def _table(self, source: Json, path: str) -> Table:

@@ -15,6 +15,8 @@ from chalicelib.domain.pipeline_steps import FilterStep, SelectStep, SortStep, T
 from chalicelib.domain.pipeline_tables import Budget, Row, Table, described, failed, key, need_columns
 
 Json = Any
+#: Bytes of a row that `contains` goes through while another comparison looks at one value.
+SEARCHED_BYTES = 32
 
 
 def filter_rows(step: FilterStep, table: Table, path: str, budget: Budget) -> Table:
@@ -25,6 +27,9 @@ def filter_rows(step: FilterStep, table: Table, path: str, budget: Budget) -> Ta
         expression = _parsed(step.where, at)
         return [meter.add(row) for number, row in enumerate(table) if _is_true(expression, row, number, at, budget)]
     need_columns(table, [comparison.column for comparison in step.where], at)
+    searches = sum(comparison.op == "contains" for comparison in step.where)
+    if searches:
+        budget.look(searches * sum(budget.row_bytes(row) for row in table) // SEARCHED_BYTES, at)
     tests = [(comparison.column, _test(comparison)) for comparison in step.where]
     return [meter.add(row) for row in table if all(test(row.get(column)) for column, test in tests)]
 
@@ -134,7 +139,7 @@ def _test(comparison: Comparison) -> Callable[[Json], bool]:
         listed = {key(item) for item in value}
         return lambda found: found is not None and (key(found) in listed) == (op == "in")
     if op == "contains":
-        return lambda found: _contains(found, value)
+        return lambda found: _contains(found, value, wanted)
     order = _ORDERS[op]
     return lambda found: found is not None and key(found)[0] == wanted[0] and order(key(found), wanted)
 
@@ -146,7 +151,7 @@ def _equal(op: str, value: Json) -> Callable[[Json], bool]:
     return lambda found: key(found) != wanted and (found is not None or value is None)
 
 
-def _contains(found: Json, value: Json) -> bool:
+def _contains(found: Json, value: Json, wanted: tuple[int, Json]) -> bool:
     if isinstance(found, str):
         return isinstance(value, str) and value in found
-    return isinstance(found, list) and any(key(item) == key(value) for item in found)
+    return isinstance(found, list) and any(key(item) == wanted for item in found)

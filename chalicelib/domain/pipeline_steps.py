@@ -88,3 +88,16 @@ STEPS: dict[str, type[Part]] = {
     "table_group": GroupStep,
     "top_k": TopStep,
 }
+
+
+def looks(step: Step) -> int:
+    """How many values of each row the step looks at, about; ordering looks at a key several times."""
+    if isinstance(step, FilterStep):
+        return 1 if isinstance(step.where, str) else len(step.where)
+    if isinstance(step, SortStep | TopStep):
+        return 4 * len(step.by)
+    if isinstance(step, GroupStep):
+        return len(step.by) + len(step.aggregates)
+    if isinstance(step, JoinStep):
+        return 1 + len(step.on)
+    return len(step.columns) if isinstance(step, SelectStep) else 1

@@ -26,6 +26,9 @@ MAX_BYTES = 10 * 1024 * 1024
 MAX_ROW_BYTES = 256 * 1024
 #: Evaluations of CEL in one pipeline, about two seconds of work.
 MAX_EVALUATIONS = 100_000
+#: Values that all steps of a pipeline look at (rows times the columns that a step names), about two seconds of work:
+#: steps that give few rows make few cells, and may look at many.
+MAX_LOOKS = 5_000_000
 #: Bytes of a row by which an evaluation counts once more: reading it takes as long as the rest.
 WEIGHED_BYTES = 512
 ERROR = "PipelineError"
@@ -42,6 +45,7 @@ class Budget:
 
     cells: int = MAX_CELLS
     evaluations: int = MAX_EVALUATIONS
+    looks: int = MAX_LOOKS
     #: Nested value by identity -> (the value, its bytes): one that stands in many rows is measured once.
     _sizes: dict[int, tuple[Json, int]] = field(default_factory=dict)
 
@@ -51,6 +55,12 @@ class Budget:
         if self.evaluations < 0:
             text = f"takes more than {MAX_EVALUATIONS} evaluations of CEL, large rows counted several times"
             raise failed(path, f"{text}; compare columns, filter first, or select fewer columns")
+
+    def look(self, values: int, path: str) -> None:
+        """Count values that are looked at. Raises TaskError."""
+        self.looks -= values
+        if self.looks < 0:
+            raise failed(path, f"the steps look at more than {MAX_LOOKS} values; filter first, or name fewer columns")
 
     def row_bytes(self, row: Row) -> int:
         """Bytes of a row as JSON, nearly."""

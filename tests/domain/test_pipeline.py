@@ -248,12 +248,17 @@ def test_sums_of_whole_numbers_are_exact_and_those_beyond_all_numbers_are_refuse
     assert "beyond the range" in refused(sums, data=[{"v": 10**400}, {"v": 0.5}]).message
 
 
+MANY = {f"a{n}": {"op": "count"} for n in range(99)}
 SELF_JOIN = {"step": "table_join", "with": "all", "on": "k"}
 
 
 @pytest.mark.parametrize(
     ("steps", "data", "what"),
     [
+        ([{"from": "all", "step": "table_group", "by": "k", "aggregates": MANY}] * 50,
+         {"all": [{"k": 1}] * 10_000}, "5000000 values"),
+        ([{"from": "all", "step": "table_filter", "where": [{"column": "t", "op": "contains", "value": 1}] * 90}] * 50,
+         {"all": [{"t": [0] * 500}] * 80}, "5000000 values"),
         ([{"step": "table_sort", "by": "k"}], [{"k": 1}] * 50_001, "50000 rows"),
         ([{"from": "all", **SELF_JOIN}], {"all": [{"k": 1}] * 1_000}, "50000 rows"),
         ([{"from": "all", **SELF_JOIN}], {"all": [{"k": 1, "t": "x" * 90_000, "n": n} for n in range(40)]}, "bytes"),
@@ -265,7 +270,8 @@ SELF_JOIN = {"step": "table_join", "with": "all", "on": "k"}
         ([{"step": "table_select", "columns": {"cel": "row.t + row.t", "as": "t"}}] * 50, [{"t": "x" * 999}], "bytes"),
         ([{"step": "table_sort", "by": "k"}] * 51, [{"k": 1}], "at most 50"),
     ],
-    ids=["rows", "joined rows", "joined bytes", "a row", "cells", "evaluations", "iterations", "growth", "steps"],
+    ids=["looks", "searches", "rows", "joined rows",
+         "joined bytes", "a row", "cells", "evaluations", "iterations", "growth", "steps"],
 )  # fmt: skip
 def test_what_outgrows_a_bound_is_refused_by_its_name(steps, data, what):
     assert what in refused(*steps, data=data).message
@@ -313,7 +319,7 @@ STEPS = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(steps=st.lists(STEPS, max_size=4) | VALUES, data=ROWS | VALUES, body=VALUES | ROWS)
 def test_whatever_json_comes_in_a_table_of_json_rows_or_an_error_of_the_task_comes_out(steps, data, body):
     before = json.dumps([steps, data])
@@ -328,7 +334,7 @@ def test_whatever_json_comes_in_a_table_of_json_rows_or_an_error_of_the_task_com
     assert json.dumps([steps, data]) == before
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(steps=st.lists(STEPS, max_size=4) | VALUES, data=ROWS)
 def test_what_compiles_is_never_refused_for_its_form_when_it_runs(steps, data):
     config = {"pipeline": steps, "data": data}

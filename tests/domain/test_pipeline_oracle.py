@@ -15,7 +15,7 @@ REALS = st.none() | st.sampled_from([-2.5, -1.0, 0.0, 0.1, 0.25, 3.0, 1e9])
 ROWS = st.lists(st.fixed_dictionaries({"i": INTS, "t": TEXTS, "x": REALS}), max_size=12)
 OTHERS = st.lists(st.fixed_dictionaries({"i": INTS, "t": TEXTS, "y": INTS}), max_size=12)
 OPS = {"==": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
-CHECKED = settings(max_examples=150, deadline=None)
+CHECKED = settings(max_examples=80, deadline=None)
 
 
 def ask(sql, rows, others=()):
