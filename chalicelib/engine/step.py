@@ -18,6 +18,7 @@ from chalicelib.domain.journal import compose, parse_item
 from chalicelib.domain.node_kinds import node_at
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.large_values import keep_apart
+from chalicelib.engine.late import is_late, record_late
 from chalicelib.engine.loading import Loader, spent_hops
 from chalicelib.engine.looking import again, look
 from chalicelib.engine.rearm import attempt_deadlines
@@ -44,10 +45,9 @@ MAX_FANS = 2
 class Step:
     """What one batch has come to so far."""
 
-    owner: str
+    effects: Effects
     started_ms: int
     failed: set[int] = field(default_factory=set)
-    effects: Effects = field(default_factory=Effects)
     commits: int = 0
     #: Works to be decided once more in the next round.
     again: list[Work] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Coordinator:
 
     def handle(self, messages: Sequence[str]) -> set[int]:
         """Work a batch as a whole. Returns the positions to be delivered again; the others are done."""
-        step = Step(self._services.ids.new(), self._services.clock.now_ms())
+        step = Step(Effects(self._services.ids.new()), self._services.clock.now_ms())
         works = self._parse(messages, step)
         rounds = 0
         while works:
@@ -74,7 +74,7 @@ class Coordinator:
             works = self._hold_back_fans(works, step) if rounds else works
             works = self._round(works, step)
             rounds += 1
-        step.effects.perform(self._services, step.owner, step.failed)
+        step.effects.perform(self._services, step.failed)
         return step.failed
 
     def _late(self, step: Step) -> bool:
@@ -186,7 +186,7 @@ class Coordinator:
         text = commit_body(draft, commit_id=commit_id, at=now, gen=job.gen, graph=job.graph, rev=job.rev, actor=actor)
         acks = ((job.no, job.commit),) if work.proven else ()
         expect = (*(planned.expect if planned else ()), *work.expect)
-        return CommitCall(job.run_id, text, step.owner, now, acks, job.no, expect)
+        return CommitCall(job.run_id, text, step.effects.owner, now, acks, job.no, expect)
 
     def _answered(self, work: Work, call: CommitCall, answer: CommitAnswer, step: Step) -> list[Work]:
         if answer.word == "OK":
@@ -196,13 +196,17 @@ class Coordinator:
             opened = Opened(work.job, parse_item(text), work.origin)
             step.effects.committed(opened, text, answer)
             return [] if answer.status == "PAUSED" else self._next(opened, step)
+        if is_late(work, answer):
+            record_late(self._services, work, step.effects, step.failed)
+            return []
         if answer.word == "SETTLED":
             return emitted_before(self._services, work, answer, step.effects)
         if answer.word == "STALE":
             return self._again(work, answer, step)
         if answer.word == "ENDED":
             return []
-        return recover(self._services, work, step.failed)
+        recover(self._services, work, answer.word == "MISSING", step.effects, step.failed)
+        return []
 
     def _patched(self, work: Work, step: Step) -> None:
         """The work's commit changed the graph: what comes of it goes on from there."""

@@ -103,7 +103,9 @@ for field, value in pairs(c.meta or {}) do redis.call('HSET', meta, field, value
 for field, value in pairs(c.once or {}) do redis.call('HSETNX', meta, field, value) end
 
 events = math.max(1, events)
-local ended = out == 0 and not c.final and '$end@#' .. no .. '.0' or ''
+-- what is noted of an ended run starts nothing
+local over = out == 0 and not c.final and not (m.ended and not set.status)
+local ended = over and '$end@#' .. no .. '.0' or ''
 if ended ~= '' then
   m.last_end = ended
   open({ended, '$end@', 'i', ''})
