@@ -24,6 +24,8 @@ log = logging.getLogger("graft.late")
 
 #: Late signals of one run that are journaled; more are only counted, by a line in the log each.
 MOST = 100
+#: How long it is remembered that a token was looked up: no queue keeps a message for longer.
+KEPT_MS = 15 * 24 * 3600 * 1000
 #: Meta fields: how many were journaled; and one for each of them, by its token.
 COUNT, NOTED = "late", "late:"
 #: Times a record is made anew because the run moved on meanwhile.
@@ -101,7 +103,7 @@ def _in_journal(services: Services, work: Work) -> bool:
     draft = _ignored(services, work, state["meta"]) if record is None or _cancelled(record) else None
     if draft is not None and not _append(services, run_id, draft, state):
         return False
-    services.directory.put(key, {"at": services.clock.now_ms()})
+    services.directory.put(key, {"expires_at": services.clock.now_ms() + KEPT_MS})
     return True
 
 

@@ -1,4 +1,4 @@
-"""HAZARDS 17, its other half: what comes too late is recorded as ignored, once, and costs little however often it comes."""
+"""HAZARDS 17, its other half: what comes too late is recorded as ignored, once, and costs little however often."""
 
 from __future__ import annotations
 
