@@ -57,6 +57,7 @@ def needs_of(work: Work, plan: Plan) -> Needs:
         needs.tokens = (token.text,)
     node = plan.nodes.get(token.node.removeprefix("$arm:"))
     if node is None or token.attempt == 0:
+        needs.joins = (node.id,) if node is not None and node.counted and node.join.need > 1 else ()
         return needs
     if token.node.startswith("$arm:"):
         needs.token = Token(node.id, token.scope)
@@ -109,6 +110,8 @@ class Situation:
     fired: tuple[str, ...] = ()
     #: The commits that the run may have, where the token began after them; else 0.
     spent: int = 0
+    #: The counts of the join that is skipped, as stored, where Needs.joins asked for them.
+    arrived: str = ""
 
     def moment(self) -> Moment:
         """What the pure decision may depend on."""
@@ -122,7 +125,7 @@ def decide(s: Situation) -> Draft:
     if token.node.startswith("$"):
         return _decide_internal(s)
     if token.attempt == 0:
-        return skip_draft(plan, token, s.moment())
+        return skip_draft(plan, token, s.moment(), s.arrived)
     if s.spent:
         return finish_node_draft(token, Outcome(error=_spent_error(s.spent)), failed=True)
     node = node_at(plan, token)

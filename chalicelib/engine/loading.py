@@ -142,7 +142,9 @@ class Loader:
         joins = answer.joins if answer else {}
         fired = tuple(name for name in needs.joins if "|fire:" in (joins.get(needs.join_field(name)) or ""))
         spent = spent_hops(self._services, plan, job.no)
-        self._situations[id(work)] = Situation(work, plan, loaded, meta, now, chance, fired, spent)
+        skipped = needs.joins[:1] if work.token.attempt == 0 else ()
+        arrived = "".join(joins.get(needs.join_field(name)) or "" for name in skipped)
+        self._situations[id(work)] = Situation(work, plan, loaded, meta, now, chance, fired, spent, arrived)
         return True
 
     def _values(
