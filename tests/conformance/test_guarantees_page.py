@@ -1,4 +1,4 @@
-"""Every test that the page of guarantees names exists, and every promise names some."""
+"""Every test that the guarantees and patching pages name exists; every promise, hazard and rule names some."""
 
 from __future__ import annotations
 
@@ -48,3 +48,14 @@ def test_every_hazard_has_a_row_and_every_row_names_all_tests_of_its_number() ->
 def test_a_hazard_without_tests_says_that_its_part_is_not_there_yet() -> None:
     open_ = [number for number, named in rows().items() if not named]
     assert open_ == [int(n) for n in re.findall(r"^\| (\d+) \|.*not there yet\. \| +\|$", PAGE, re.MULTILINE)]
+
+
+PATCHING = (ROOT / "docs" / "patching.md").read_text()
+
+
+def test_every_rule_of_patching_names_tests_that_exist() -> None:
+    table = PATCHING.split("\n## The rules and their tests\n")[1].split("\n## ")[0]
+    rules = re.findall(r"^\| (.+?) \| (.+) \|$", table, re.MULTILINE)[1:]
+    assert len(rules) > 50
+    assert [rule for rule, tests in rules if not re.findall(r"`test_\w+`", tests)] == []
+    assert sorted(set(re.findall(r"`(test_\w+)`", table)) - existing()) == []
