@@ -231,6 +231,8 @@ def _end(s: Situation) -> Draft:
 
 def _ending(s: Situation) -> tuple[Json, dict[str, Json] | None]:
     """Its error, a `succeed` node's result, its output template, or its terminals' outputs."""
+    if s.work.outcome.error is not None:  # its output is larger than may be kept
+        return None, {"type": s.work.outcome.error["type"], "message": s.work.outcome.error["message"]}
     plan, error, result = s.plan, s.meta.get("error"), s.meta.get("result")
     if error:
         return None, json.loads(error)

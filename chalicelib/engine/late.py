@@ -16,9 +16,9 @@ from chalicelib.engine.directory_keys import late_key, late_partition, run_head_
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.flush import Written, journal_item
 from chalicelib.engine.history import load_state
-from chalicelib.engine.ports import CommitAnswer, CommitCall
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import Work
+from chalicelib.engine.store_calls import CommitAnswer, CommitCall
 
 log = logging.getLogger("graft.late")
 

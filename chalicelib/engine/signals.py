@@ -175,6 +175,11 @@ def _undeliverable(reason: str, job: str) -> Outcome:
     return Outcome(error={"type": "Undeliverable", "message": reason, "retryable": False}, job=job)
 
 
+def limit_exceeded(detail: str, job: str | None) -> Outcome:
+    """The failure of work whose result is larger than may be kept."""
+    return Outcome(error={"type": "LimitExceeded", "message": detail, "retryable": False}, job=job)
+
+
 def wake_text(job_id: str) -> str:
     """The message that wakes a timer."""
     return compact({"version": "1.0", "kind": "wake", "job_id": job_id})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -192,3 +193,40 @@ def test_42_a_wait_over_fifteen_minutes_is_scheduled_to_its_last_ten_and_ends_to
     harness.drain()
     assert due <= int(harness.meta(run_id)["finished_at"]) <= due + 1000
     assert_whole(harness, run_id)
+
+
+NOISE = random.Random(36)
+
+
+def noise(size: int) -> str:
+    """Text that no compression makes smaller by much."""
+    return "".join(NOISE.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=size))
+
+
+LARGE_SIGNALS = {
+    "many variables": {"result": {f"v{i}": noise(60_000) for i in range(14)}},
+    "hundreds of variables": {"result": {f"v{i}": noise(3000) for i in range(300)}},
+    "metadata": {"result": 1, "metadata": {"note": noise(900_000), "tokens_used": 3}},
+    "tool calls": {"result": 1, "metadata": {"tool_calls": [{"name": noise(2000)} for _ in range(400)]}},
+    "an error": {"status": "failed", "error": {"type": noise(400_000), "message": noise(400_000), "retryable": False}},
+    "a patch": {"result": 1, "patch": {"operations": [
+        {"op": "add", "path": "/metadata", "value": {"x": noise(700_000)}}], "description": "why"}},
+    "a patch's description": {"result": 1, "patch": {"operations": [
+        {"op": "add", "path": "/metadata", "value": {"x": 1}}], "description": noise(700_000)}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", LARGE_SIGNALS)
+def test_36_no_signal_makes_an_item_that_the_table_cannot_hold(harness: Harness, what: str) -> None:
+    answer = LARGE_SIGNALS[what]
+    names = answer["result"] if isinstance(answer.get("result"), dict) else {}
+    first = function("a", set={name: f"${{output.{name}}}" for name in names})
+    follower = function("b", {name: f"${{size(vars.{name})}}" for name in list(names)[:3]})
+    run_id = harness.start({"nodes": [first, follower], "edges": edges("a:b"), "vars": dict.fromkeys(names, 0)})
+    task = tasks(harness)["a"]
+    head = {name: task[name] for name in ("version", "job_id", "run_id", "node_id")}
+    handle_until_done(harness, json.dumps({**head, "status": "completed", **answer}))
+    harness.drain()
+    for item in harness.journal.read(run_id):
+        assert size_of(encode_journal(item)) < MAX_ITEM_BYTES
+    assert_whole(harness, run_id, "FAILED" if "error" in answer else harness.meta(run_id)["status"])
