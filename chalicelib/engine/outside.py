@@ -30,9 +30,10 @@ def commit_outside(
     """Commit a draft decided on `meta` under a new generation, and journal it. None where the run has changed since.
 
     The commit's id is the generation; a fresh one where none is given. Without `fence` the generation stays: what was
-    decided before this commit still holds. `expect` is as in CommitCall. With `reopen` the
-    run may have ended, any commit since `meta` counts as a change, and the run is listed as live again. Raises
-    TooLarge where the journal could not hold it; Unavailable where it stands in the store but could not be journaled: the sweep or the next step does that.
+    decided before this commit still holds. `expect` is as in CommitCall. With `reopen` the run may have ended, any
+    commit since `meta` counts as a change, and the run is listed as live again. Raises TooLarge where the journal could
+    not hold it; Unavailable where it stands in the store but could not be journaled: the sweep or the next step does
+    that.
     """
     commit_id, now = commit_id or services.ids.new(), services.clock.now_ms()
     if fence:
