@@ -23,6 +23,8 @@ WINDOW = 8
 COMPRESS_FROM = 4096
 #: Bytes. DynamoDB refuses items over 400 KB, names included.
 MAX_ITEM_BYTES = 400_000
+#: Attribute by which the table forgets records that hold `expires_at` (ms): seconds since the epoch, as DynamoDB wants.
+TTL = "ttl"
 
 
 def shard_of(seq: int) -> int:
@@ -80,9 +82,15 @@ def directory_key(key: tuple[str, str]) -> Item:
 
 
 def encode_record(key: tuple[str, str], record: Mapping[str, Json], as_of: int | None = None) -> Item:
-    """The stored form; `as_of` is the commit number a run's own record stands for. Raises TooLarge."""
+    """The stored form; `as_of` is the commit number a run's own record stands for. Raises TooLarge.
+
+    A record with `expires_at` is deleted by the table some time after that; a reader before that looks at the time.
+    """
     text = canonical(dict(record))
     stored = {**directory_key(key), "record": pack(text), "sha": {"S": hashlib.sha256(text.encode()).hexdigest()}}
+    expires = record.get("expires_at")
+    if isinstance(expires, int):
+        stored[TTL] = {"N": str(-(-expires // 1000))}
     if as_of is not None:
         stored["as_of"] = {"N": str(as_of)}
     return _bounded(stored, f"Record {key[0]} {key[1]}")

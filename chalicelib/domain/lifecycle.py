@@ -7,7 +7,7 @@ from typing import Any
 
 from chalicelib.domain.commit import Draft, Emit, Event, compact
 from chalicelib.domain.ids import START, Token
-from chalicelib.domain.ir import Plan
+from chalicelib.domain.ir import Node, Plan
 from chalicelib.domain.map_items import item_emit
 from chalicelib.domain.node_kinds import armed, kind_of, node_at
 from chalicelib.domain.outcome import Moment, Outcome, value_record
@@ -58,11 +58,24 @@ def _start_nodes(plan: Plan, draft: Draft, nodes: tuple[str, ...], epoch: int) -
         router.start(node, tuple((loop, 1) for loop in plan.nodes[node].loops))
 
 
-def skip_draft(plan: Plan, token: Token, moment: Moment) -> Draft:
-    """Settle a skip that was put off: a join that cannot fire, or the rest of a long chain of skips."""
+def skip_draft(plan: Plan, token: Token, moment: Moment, arrived: str = "") -> Draft:
+    """Settle a skip that was put off: a join that cannot fire, or the rest of a long chain of skips.
+
+    `arrived` are the join's counts as stored, where its event is to name what it is short of.
+    """
     draft = Draft(settle=token, status="SKIPPED")
-    Router(plan, draft, moment.epoch).follow_skip(token)
+    Router(plan, draft, moment.epoch).follow_skip(token, _shortfall(plan.nodes[token.node], arrived))
     return draft
+
+
+def _shortfall(node: Node, arrived: str) -> dict[str, Json]:
+    """What a `count` join lacks; nothing where it is skipped for another reason."""
+    taken, _, vetoed, state = (arrived or "0|0|0|").split("|")
+    if not state.startswith("skip:") or vetoed != "0":
+        return {}
+    need, edges = node.join.need, len(node.in_edges)
+    reason = f"{taken} of its {edges} incoming edges were taken, and too few are left for the {need} that it needs."
+    return {"needs": need, "taken": int(taken), "edges": edges, "reason": reason}
 
 
 def beaten_draft(plan: Plan, token: Token, moment: Moment) -> Draft:

@@ -101,6 +101,15 @@ class _Rules:
 
     def _begun_rewired(self, name: str, standing: Standing, gained: list[str], lost: list[str]) -> None:
         old, new = self._old.nodes[name], self._new.nodes[name]
+        vetoes = [key for key in (*gained, *lost) if key.endswith(":veto")]
+        for key in vetoes:
+            subject = self._leaving(_ends(key)[0])
+            text = (
+                f'Loop "{name}" {_said(standing)} in its open iteration, so the failure edges out of its body stay as '
+                f"they are; leave {subject} out of the patch."
+            )
+            self._add("node_started", subject, text, name)
+        gained, lost = ([key for key in keys if key not in vetoes] for keys in (gained, lost))
         for key in gained:
             text = f'Node "{name}" {_said(standing)}, so no edge can be added to it; lead {key} to a new node instead.'
             self._add("node_started", key, text, name)
@@ -113,6 +122,11 @@ class _Rules:
         if old.loops != new.loops:
             text = f'Node "{name}" {_said(standing)}, so the loops around it stay; change them once this one is over.'
             self._add("node_started", name, text)
+
+    def _leaving(self, source: str) -> str:
+        """The failure edge of this source that the patch adds or removes, for which a loop's veto stands."""
+        touched = (*self._diff.edges_added, *self._diff.edges_removed)
+        return next((key for key in touched if _ends(key)[0] == source and key.endswith(":failure")), source)
 
     def _is_late(self, name: str) -> bool:
         return bool(self._board.late.intersection(self._old.nodes[name].loops))
@@ -156,36 +170,6 @@ class _Rules:
 def _kind_of_work(node: Node) -> tuple[str, str]:
     """What the node does, and what it does for each item where it is a map."""
     return node.type, node.body.type if node.body else ""
-
-
-def still_named(document: dict[str, Json], before: Mapping[str, Json], applied: Applied) -> list[Problem]:
-    """Removed nodes that a branch or loop block of another node still names (SPEC 11)."""
-    nodes = [node for node in document.get("nodes") or () if isinstance(node, dict)]
-    gone = set(before) - {node["id"] for node in nodes if isinstance(node.get("id"), str)}
-    found = ProblemList()
-    for node in nodes if gone else ():
-        for block, name in _named(node):
-            if name in gone:
-                path = pointer("operations", applied.nodes[name], "path") if name in applied.nodes else "/operations"
-                text = f'The {block} block of node "{node.get("id")}" still names "{name}"; change that block as well.'
-                found.add("still_named", path, text)
-    return found.listed()
-
-
-def _named(node: dict[str, Json]) -> Iterator[tuple[str, str]]:
-    """(block, node id) for every text in the lists of the node's blocks that name nodes."""
-    branch, loop = node.get("branch"), node.get("loop")
-    lists: list[tuple[str, Json]] = []
-    if isinstance(branch, dict):
-        rules = branch.get("rules")
-        each = rules if isinstance(rules, list) else ()
-        lists += [("branch", rule.get("next_nodes")) for rule in each if isinstance(rule, dict)]
-        lists += [("branch", branch.get("default")), ("branch", branch.get("available_next_nodes"))]
-    if isinstance(loop, dict):
-        lists += [("loop", loop.get(part)) for part in ("break_path", "timeout_path")]
-        lists.append(("loop", [loop.get("loop_back_to")]))
-    for block, names in lists:
-        yield from ((block, name) for name in (names if isinstance(names, list) else ()) if isinstance(name, str))
 
 
 def _kind(edges: Mapping[str, Any], key: str) -> str:

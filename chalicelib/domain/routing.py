@@ -7,11 +7,14 @@ becomes an Arrival, since only the store knows the others (DESIGN 1, HAZARDS 19-
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from chalicelib.domain.commit import Arrival, Draft, Emit, Event
 from chalicelib.domain.ids import Scope, Token, scope_text
 from chalicelib.domain.ir import Edge, Node, Plan
 from chalicelib.domain.node_kinds import armed, kind_of
+
+Json = Any
 
 #: Skips followed within one commit; beyond it a skip becomes an inline token of its own, to keep items small.
 MAX_SKIPS = 200
@@ -45,9 +48,9 @@ class Router:
             self._edge(self._plan.edges[key], how, scope, ended_loop)
         self._drain()
 
-    def follow_skip(self, token: Token) -> None:
-        """Follow what the skip of `token` skips; the token itself is settled by this commit."""
-        self._record_skip(token)
+    def follow_skip(self, token: Token, data: dict[str, Json] | None = None) -> None:
+        """Follow what the skip of `token` skips; it is settled by this commit, and `data` goes into its event."""
+        self._record_skip(token, data)
         self._drain()
 
     def end_loop(self, loop: str, scope: Scope) -> None:
@@ -122,10 +125,10 @@ class Router:
             self._draft.skips.append(token)
             self._record_skip(token)
 
-    def _record_skip(self, token: Token) -> None:
+    def _record_skip(self, token: Token, data: dict[str, Json] | None = None) -> None:
         node = self._plan.nodes[token.node]
         self._draft.values.append((token, {"s": "SKIPPED", "i": token.iteration, "a": 0}))
-        self._draft.events.append(Event("node_skipped", token))
+        self._draft.events.append(Event("node_skipped", token, data or {}))
         ended = node.id if node.loop else None
         for key in node.out_edges:
             self._edge(self._plan.edges[key], 0, token.scope, ended)

@@ -59,6 +59,7 @@ def needs_of(work: Work, plan: Plan) -> Needs:
         needs.tokens = (token.text,)
     node = plan.nodes.get(token.node.removeprefix("$arm:"))
     if node is None or token.attempt == 0:
+        needs.joins = (node.id,) if node is not None and node.counted and node.join.need > 1 else ()
         return needs
     if token.node.startswith("$arm:"):
         needs.token = Token(node.id, token.scope)
@@ -113,6 +114,8 @@ class Situation:
     fired: tuple[str, ...] = ()
     #: The commits that the run may have, where the token began after them; else 0.
     spent: int = 0
+    #: The counts of the join that is skipped, as stored, where Needs.joins asked for them.
+    arrived: str = ""
 
     def moment(self) -> Moment:
         """What the pure decision may depend on."""
@@ -126,7 +129,7 @@ def decide(s: Situation) -> Draft:
     if token.node.startswith("$"):
         return _decide_internal(s)
     if token.attempt == 0:
-        return skip_draft(plan, token, s.moment())
+        return skip_draft(plan, token, s.moment(), s.arrived)
     if s.spent:
         return finish_node_draft(token, Outcome(error=_spent_error(s.spent)), failed=True)
     node = node_at(plan, token)
@@ -232,6 +235,8 @@ def _end(s: Situation) -> Draft:
 
 def _ending(s: Situation) -> tuple[Json, dict[str, Json] | None]:
     """Its error, a `succeed` node's result, its output template, or its terminals' outputs."""
+    if s.work.outcome.error is not None:  # its output is larger than may be kept
+        return None, {"type": s.work.outcome.error["type"], "message": s.work.outcome.error["message"]}
     plan, error, result = s.plan, s.meta.get("error"), s.meta.get("result")
     if error:
         return None, json.loads(error)

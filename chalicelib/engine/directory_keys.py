@@ -61,6 +61,16 @@ def run_head_key(run_id: str) -> Key:
     return f"head#{run_id}", "head"
 
 
+def late_partition(run_id: str) -> str:
+    """The partition of late signals of an ended run whose journal was looked into: once each."""
+    return f"late#{run_id}"
+
+
+def late_key(run_id: str, token: str) -> Key:
+    """One of them, by its token; hashed, since a token's text may be longer than a sort key."""
+    return late_partition(run_id), hashlib.sha256(token.encode()).hexdigest()
+
+
 def workflows(tenant: str) -> str:
     """The partition of a tenant's workflows: one record per name, with its latest version."""
     return f"workflows#{tenant}"

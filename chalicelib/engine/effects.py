@@ -74,6 +74,8 @@ class RunWrites:
 class Effects:
     """Collected while the step goes; performed once, at its end."""
 
+    #: Names the step for the flush leases of its runs.
+    owner: str = ""
     runs: dict[str, RunWrites] = field(default_factory=dict)
     tasks: list[tuple[Opened, Token]] = field(default_factory=list)
     #: (message, position of the signal it comes from, run id, token text or "").
@@ -141,9 +143,9 @@ class Effects:
         letter = compact({"reason": reason, "message": text[:65536]})
         self.refused.append((Outgoing("completion-signals-dlq", letter), origin))
 
-    def perform(self, services: Services, owner: str, failed: set[int]) -> None:
+    def perform(self, services: Services, failed: set[int]) -> None:
         """Journal, then send, then note. Positions whose effects could not be done are added to `failed`."""
-        written = self._journal(services, owner, failed)
+        written = self._journal(services, failed)
         sent = self._send(services, failed)
         marked = [(run, w) for run, w in written.items() if self.runs[run].settle_mark]
         acks = [(run, w.no, w.id, self._sent(run) if sent else []) for run, w in marked]
@@ -159,9 +161,9 @@ class Effects:
         begun = [job.token for job, _ in self.begun if job.run_id == run_id]
         return [token for _, _, run, token in self.outgoing if run == run_id and token] + begun
 
-    def _journal(self, services: Services, owner: str, failed: set[int]) -> dict[str, Written]:
+    def _journal(self, services: Services, failed: set[int]) -> dict[str, Written]:
         """Write all items. Runs that could not be written keep their messages back, and their signals fail."""
-        written, lost = write_items(services, owner, self.runs)
+        written, lost = write_items(services, self.owner, self.runs)
         for run_id in lost:
             failed |= self.runs[run_id].origins
             give_way(services, run_id)

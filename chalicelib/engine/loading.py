@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from chalicelib.domain.commit import Draft, compact
-from chalicelib.domain.errors import BadSignal, GraftError, NotFound, TemplateError
+from chalicelib.domain.errors import BadSignal, GraftError, NotFound, TemplateError, TooLarge
 from chalicelib.domain.ids import Token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.limits import hops_allowed
@@ -23,12 +23,13 @@ from chalicelib.engine.deciding import Situation, check_node, decide, needs_of, 
 from chalicelib.engine.dispatch import secret_places, task_message
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.item_pages import ItemPages
+from chalicelib.engine.large_values import store_apart
 from chalicelib.engine.maps import TooManyItems, begin
 from chalicelib.engine.needs import NOW, Needs, RunInfo, run_info, values
 from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.repeats import recover, resend
 from chalicelib.engine.services import Services
-from chalicelib.engine.signals import INLINE_BYTES, Work
+from chalicelib.engine.signals import INLINE_BYTES, Work, limit_exceeded
 from chalicelib.engine.store_calls import ReadAnswer
 
 Json = Any
@@ -69,7 +70,7 @@ class Loader:
         ready: list[Work] = []
         for (work, needs), answer in zip(wanted, answers, strict=True):
             if answer is not None and not answer.found:
-                ready += recover(self._services, work, failed)
+                recover(self._services, work, True, effects, failed)
             elif self._due(work, answer, effects) and self._situate(work, needs, answer, failed):
                 ready.append(work)
         return [work for work in ready if id(work) in self._situations]
@@ -90,8 +91,11 @@ class Loader:
             return
         text = compact(outcome.output)
         if len(text) > INLINE_BYTES:
-            ref = self._services.artifacts.put(text.encode())
-            work.outcome = Outcome(outcome.output, ref, None, outcome.job, outcome.metadata)
+            try:
+                ref = store_apart(self._services, text, work.job.graph)
+                work.outcome = Outcome(outcome.output, ref, None, outcome.job, outcome.metadata)
+            except TooLarge as error:
+                work.outcome = limit_exceeded(error.detail, outcome.job)
 
     def _read(self, wanted: Sequence[tuple[str, int, Needs]]) -> list[ReadAnswer | None]:
         """One answer per need, None where nothing had to be read; one round trip for all."""
@@ -142,8 +146,10 @@ class Loader:
         joins = answer.joins if answer else {}
         fired = tuple(name for name in needs.joins if "|fire:" in (joins.get(needs.join_field(name)) or ""))
         spent = spent_hops(self._services, plan, job.no)
+        skipped = needs.joins[:1] if work.token.attempt == 0 else ()
+        arrived = "".join(joins.get(needs.join_field(name)) or "" for name in skipped)
         artifacts = self._services.artifacts
-        self._situations[id(work)] = Situation(work, plan, loaded, meta, now, chance, artifacts, fired, spent)
+        self._situations[id(work)] = Situation(work, plan, loaded, meta, now, chance, artifacts, fired, spent, arrived)
         return True
 
     def _values(

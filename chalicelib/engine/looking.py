@@ -66,7 +66,8 @@ def _waiting(services: Services, work: Work) -> Node | None:
 def _look(services: Services, work: Work, node: Node, effects: Effects, failed: set[int]) -> list[Work]:
     state = services.store.snapshot(work.job.run_id, HASHES)
     if state is None:
-        return recover(services, work, failed)
+        recover(services, work, True, effects, failed)
+        return []
     record = state["tok"].get(work.token.text)
     if record is None:
         # Settled, or unknown here: the commit finds out which. It must not settle a token that comes back meanwhile.

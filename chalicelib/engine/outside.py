@@ -9,6 +9,7 @@ from chalicelib.domain.commit import body as commit_body
 from chalicelib.domain.errors import Unavailable
 from chalicelib.domain.journal import Item, compose, parse_item
 from chalicelib.engine.flush import ending_records, flush_upto, journal_item
+from chalicelib.engine.large_values import check_commit
 from chalicelib.engine.run_records import run_records
 from chalicelib.engine.services import Services
 from chalicelib.engine.store_calls import CommitCall
@@ -29,9 +30,10 @@ def commit_outside(
     """Commit a draft decided on `meta` under a new generation, and journal it. None where the run has changed since.
 
     The commit's id is the generation; a fresh one where none is given. Without `fence` the generation stays: what was
-    decided before this commit still holds. `expect` is as in CommitCall. With `reopen` the
-    run may have ended, any commit since `meta` counts as a change, and the run is listed as live again. Raises
-    Unavailable where it stands in the store but could not be journaled: the sweep or the next step does that.
+    decided before this commit still holds. `expect` is as in CommitCall. With `reopen` the run may have ended, any
+    commit since `meta` counts as a change, and the run is listed as live again. Raises TooLarge where the journal could
+    not hold it; Unavailable where it stands in the store but could not be journaled: the sweep or the next step does
+    that.
     """
     commit_id, now = commit_id or services.ids.new(), services.clock.now_ms()
     if fence:
@@ -39,6 +41,7 @@ def commit_outside(
     text = commit_body(
         draft, commit_id=commit_id, at=now, gen=meta["gen"], graph=meta["graph"], rev=int(meta["rev"]), actor=actor
     )
+    check_commit(text)
     position = int(meta["no"]) if reopen else 0
     call = CommitCall(run_id, text, f"control-{commit_id}", now, expect=tuple(expect), reopen=position)
     answer = services.store.commit([call])[0]

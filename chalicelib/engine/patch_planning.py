@@ -11,12 +11,14 @@ from chalicelib.domain.compiler import compile_workflow
 from chalicelib.domain.errors import InvalidDocument, InvalidInput, Problem
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.limits import Limits, lowered
+from chalicelib.domain.patch_blame import blamed
 from chalicelib.domain.patch_board import Board
 from chalicelib.domain.patch_diff import Diff, diff_plans, written
 from chalicelib.domain.patch_effects import PatchEffects, relied_on
+from chalicelib.domain.patch_names import still_named
 from chalicelib.domain.patch_operations import Applied, apply_operations
 from chalicelib.domain.patch_preview import starting
-from chalicelib.domain.patch_rules import Proposal, broken_rules, still_named
+from chalicelib.domain.patch_rules import Proposal, broken_rules
 from chalicelib.domain.patch_shape import kept
 from chalicelib.domain.patch_warnings import warnings_of
 from chalicelib.engine.patch_terms import Change, Planned
@@ -74,7 +76,7 @@ def _compiled(services: Services, old: Plan, applied: Applied, limits: Limits) -
         )
     except InvalidDocument as error:
         raise InvalidDocument(
-            f"The patched workflow does not compile: {_count(error.problems)}.", error.problems
+            f"The patched workflow does not compile: {_count(error.problems)}.", blamed(error.problems, applied)
         ) from None
 
 

@@ -183,8 +183,8 @@ class RunStore(Protocol):
         ...
 
     def install(self, run_id: str, state: RunState, replaces: str = "") -> bool:
-        """Create the run's keys from a folded state, or replace the state that is at `no|commit id`; False and no
-        change where the store holds another one."""
+        """Create the run's keys from a folded state, or replace the state that is at `no|commit id`, or remove it where
+        the new one is empty; False and no change where the store holds another one."""
         ...
 
     def acknowledge(self, acks: Sequence[tuple[str, int, str, Sequence[str]]]) -> None:

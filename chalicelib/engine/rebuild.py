@@ -40,18 +40,21 @@ def rebuild(services: Services, run_id: str) -> State:
 
     What the store has and the journal has not is written first: a healthy run loses nothing. Only where the journal
     refuses it, so that the store must have fallen behind and moved on, is it given up; a journal that does not answer
-    now ends the attempt. The store's state is replaced only if it has not changed since it was looked at. Raises
-    Unavailable when the journal does not answer, or the run changes too often.
+    now ends the attempt. The store's state is replaced only if it has not changed since it was looked at; that of a run
+    which has ended by its journal is removed, so that it is read from there (HAZARDS 17). Raises Unavailable when the
+    journal does not answer, or the run changes too often.
     """
     for _ in range(MAX_TRIES):
         stored = services.store.snapshot(run_id, ("meta",))
         if stored is not None:
             _write_tail(services, run_id, stored["meta"])
         folded = load_state(services, run_id)
-        if not folded["meta"] or folded["meta"]["status"] in ENDED:
+        if not folded["meta"] or _agree(stored, folded):
             return folded
-        if stored is not None and _position(stored["meta"]) == _position(folded["meta"]):
-            return folded
+        if folded["meta"]["status"] in ENDED:
+            if stored is None or services.store.install(run_id, {}, replaces=_position(stored["meta"])):
+                return folded
+            continue
         if services.store.install(run_id, folded, replaces=_position(stored["meta"]) if stored else ""):
             _announce(services, run_id, folded)
             return folded
@@ -66,6 +69,10 @@ def give_way(services: Services, run_id: str) -> None:
         rebuild(services, run_id)
     except GraftError:
         log.exception("a run that is behind its journal could not be rebuilt", extra={"run_id": run_id})
+
+
+def _agree(stored: State | None, folded: State) -> bool:
+    return stored is not None and _position(stored["meta"]) == _position(folded["meta"])
 
 
 def _position(meta: dict[str, str]) -> str:

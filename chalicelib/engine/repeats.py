@@ -12,6 +12,7 @@ from chalicelib.domain.records import Began, parse_began
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.flush import Written
+from chalicelib.engine.late import has_ended, record_late
 from chalicelib.engine.rebuild import rebuild
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import Work
@@ -101,14 +102,20 @@ def resend(services: Services, job: Job, origin: int, began: Began, effects: Eff
     effects.task(Opened(job, item, origin), parse_token(job.token))
 
 
-def recover(services: Services, work: Work, failed: set[int]) -> list[Work]:
-    """The store does not know the run or the token, or is behind: rebuild it from the journal; the message comes again.
+def recover(services: Services, work: Work, missing: bool, effects: Effects, failed: set[int]) -> None:
+    """The store does not know the run (`missing`) or the token, or is behind: rebuild it; the message comes again.
 
     So does the message of what the journal says was settled: the step that did it may have died before it sent what
-    came of it, and the repeat sends that. A run that has ended is done with: it is never installed again
-    (HAZARDS 5, 17).
+    came of it, and the repeat sends that. A run that has ended is done with: it is never installed again, and a
+    worker's late report goes into its journal (HAZARDS 5, 17).
     """
-    state = rebuild(services, work.job.run_id)
-    if state["meta"] and state["meta"]["status"] not in ENDED:
-        failed.add(work.origin)
-    return []
+    run_id = work.job.run_id
+    if not (missing and has_ended(services, run_id)):
+        meta = rebuild(services, run_id)["meta"]
+        if not meta:
+            return
+        if meta["status"] not in ENDED:
+            failed.add(work.origin)
+            return
+    if work.report:
+        record_late(services, work, effects, failed)

@@ -47,6 +47,8 @@ class Work:
     prepared: dict[str, Json] | None = None
     expect: tuple[tuple[str, str, str], ...] = ()
     drop: tuple[tuple[str, str], ...] = ()
+    #: True for a worker's own report: where it comes too late, that is recorded (engine.late).
+    report: bool = False
 
 
 def parse(text: str, origin: int, secret: bytes) -> list[Work]:
@@ -74,7 +76,8 @@ def parse(text: str, origin: int, secret: bytes) -> list[Work]:
     # Brackets are counted first: looking through a value costs more than reading it.
     deep = text.count("[") + text.count("{") > MAX_DEPTH and _nests(message, MAX_DEPTH)
     outcome = _undeliverable(TOO_DEEP, message["job_id"]) if deep else _outcome(message)
-    return [Work(job, token, "signal", origin, outcome, patch=message.get("patch") if outcome.error is None else None)]
+    patch = message.get("patch") if outcome.error is None else None
+    return [Work(job, token, "signal", origin, outcome, patch=patch, report=True)]
 
 
 def _job_list(message: dict[str, Json]) -> list[str]:
@@ -170,6 +173,11 @@ def _error(raw: Json) -> dict[str, Json]:
 
 def _undeliverable(reason: str, job: str) -> Outcome:
     return Outcome(error={"type": "Undeliverable", "message": reason, "retryable": False}, job=job)
+
+
+def limit_exceeded(detail: str, job: str | None) -> Outcome:
+    """The failure of work whose result is larger than may be kept."""
+    return Outcome(error={"type": "LimitExceeded", "message": detail, "retryable": False}, job=job)
 
 
 def wake_text(job_id: str) -> str:

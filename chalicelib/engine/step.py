@@ -12,19 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from chalicelib.domain.commit import body as commit_body
-from chalicelib.domain.errors import BadSignal, GraftError
-from chalicelib.domain.ids import Job, Token, bare, parse_token
+from chalicelib.domain.errors import BadSignal, GraftError, TooLarge
+from chalicelib.domain.ids import END, Job, Token, bare, parse_token
 from chalicelib.domain.journal import compose, parse_item
 from chalicelib.domain.node_kinds import node_at
 from chalicelib.engine.effects import Effects, Opened
-from chalicelib.engine.large_values import keep_apart
+from chalicelib.engine.large_values import check_commit, keep_apart
+from chalicelib.engine.late import is_late, record_late
 from chalicelib.engine.loading import Loader, spent_hops
 from chalicelib.engine.looking import again, look
 from chalicelib.engine.rearm import attempt_deadlines
 from chalicelib.engine.repeats import emitted_before, recover
 from chalicelib.engine.services import Services
 from chalicelib.engine.signal_patches import give_up_patch, merged, plan_signals
-from chalicelib.engine.signals import Work, parse
+from chalicelib.engine.signals import Work, limit_exceeded, parse
 from chalicelib.engine.store_calls import CommitAnswer, CommitCall
 
 log = logging.getLogger("graft.step")
@@ -44,10 +45,9 @@ MAX_FANS = 2
 class Step:
     """What one batch has come to so far."""
 
-    owner: str
+    effects: Effects
     started_ms: int
     failed: set[int] = field(default_factory=set)
-    effects: Effects = field(default_factory=Effects)
     commits: int = 0
     #: Works to be decided once more in the next round.
     again: list[Work] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Coordinator:
 
     def handle(self, messages: Sequence[str]) -> set[int]:
         """Work a batch as a whole. Returns the positions to be delivered again; the others are done."""
-        step = Step(self._services.ids.new(), self._services.clock.now_ms())
+        step = Step(Effects(self._services.ids.new()), self._services.clock.now_ms())
         works = self._parse(messages, step)
         rounds = 0
         while works:
@@ -74,7 +74,7 @@ class Coordinator:
             works = self._hold_back_fans(works, step) if rounds else works
             works = self._round(works, step)
             rounds += 1
-        step.effects.perform(self._services, step.owner, step.failed)
+        step.effects.perform(self._services, step.failed)
         return step.failed
 
     def _late(self, step: Step) -> bool:
@@ -169,7 +169,10 @@ class Coordinator:
         now, job = self._services.clock.now_ms(), work.job
         try:
             draft = self._loader.decide(work)
-            keep_apart(self._services, draft)
+            keep_apart(self._services, draft, job.graph)
+        except TooLarge as error:
+            self._too_large(work, error.detail, step)
+            return None
         except GraftError:
             log.exception("a signal could not be decided", extra={"run_id": job.run_id, "token": job.token})
             step.failed.add(work.origin)
@@ -184,9 +187,24 @@ class Coordinator:
             draft, commit_id, actor = merged(planned, draft), planned.commit_id, f"node:{work.token.node}"
         draft.drop += work.drop
         text = commit_body(draft, commit_id=commit_id, at=now, gen=job.gen, graph=job.graph, rev=job.rev, actor=actor)
+        try:
+            check_commit(text)
+        except TooLarge as error:
+            self._too_large(work, error.detail, step)
+            return None
         acks = ((job.no, job.commit),) if work.proven else ()
         expect = (*(planned.expect if planned else ()), *work.expect)
-        return CommitCall(job.run_id, text, step.owner, now, acks, job.no, expect)
+        return CommitCall(job.run_id, text, step.effects.owner, now, acks, job.no, expect)
+
+    def _too_large(self, work: Work, detail: str, step: Step) -> None:
+        """What the work gives cannot be kept: it fails, and is decided again as failed."""
+        internal = work.token.node.startswith("$") and work.token.node != END
+        if internal or work.outcome.error is not None:
+            log.error("a commit is too large", extra={"run_id": work.job.run_id, "token": work.job.token})
+            step.failed.add(work.origin)
+            return
+        work.outcome = limit_exceeded(detail, work.outcome.job)
+        step.again.append(work)
 
     def _answered(self, work: Work, call: CommitCall, answer: CommitAnswer, step: Step) -> list[Work]:
         if answer.word == "OK":
@@ -196,13 +214,17 @@ class Coordinator:
             opened = Opened(work.job, parse_item(text), work.origin)
             step.effects.committed(opened, text, answer)
             return [] if answer.status == "PAUSED" else self._next(opened, step)
+        if is_late(work, answer):
+            record_late(self._services, work, step.effects, step.failed)
+            return []
         if answer.word == "SETTLED":
             return emitted_before(self._services, work, answer, step.effects)
         if answer.word == "STALE":
             return self._again(work, answer, step)
         if answer.word == "ENDED":
             return []
-        return recover(self._services, work, step.failed)
+        recover(self._services, work, answer.word == "MISSING", step.effects, step.failed)
+        return []
 
     def _patched(self, work: Work, step: Step) -> None:
         """The work's commit changed the graph: what comes of it goes on from there."""

@@ -35,7 +35,7 @@ class CommitAnswer:
     out: int = 0
     mark: int = 0
     lease: bool = False
-    #: SETTLED: the settlement's record, and its item where the journal may not have it yet.
+    #: SETTLED: the settlement's record.
     record: str = ""
     #: STALE: the present generation, graph hash, revision, status. OK: the status before. ENDED: the status.
     gen: str = ""

@@ -10,6 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from chalicelib.adapters.dynamodb_items import TTL
 from chalicelib.config import Settings
 from infra.local.clients import Client, client
 
@@ -95,6 +96,9 @@ def _ensure_table(dynamodb: Client, name: str) -> None:
     }
     _unless(lambda: dynamodb.create_table(**request), "ResourceInUseException")
     dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+    if dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]["TimeToLiveStatus"] == "DISABLED":
+        ttl = {"Enabled": True, "AttributeName": TTL}
+        dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=ttl)
 
 
 def _ensure_bucket(s3: Client, name: str) -> None:

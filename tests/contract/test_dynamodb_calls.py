@@ -12,6 +12,7 @@ from botocore.stub import Stubber
 
 from chalicelib.adapters.dynamodb import BACKOFF_S, DynamoJournal
 from chalicelib.adapters.dynamodb_directory import DynamoDirectory
+from chalicelib.adapters.dynamodb_items import TTL
 from chalicelib.domain.errors import TooLarge, Unavailable
 from chalicelib.engine.ports import JournalItem, RunRecord
 from tests.contract.chains import chain
@@ -246,3 +247,14 @@ def test_a_replacement_whose_answer_was_lost_is_known_as_its_own(aws: Aws):
 
     directory._client = Forgetful()
     assert directory.replace(("t", "k"), {"v": 2}, {"v": 1}) is True
+
+
+def test_a_record_that_expires_says_so_to_the_table_in_whole_seconds(aws: Aws):
+    client = aws.client("dynamodb")
+    directory = DynamoDirectory(client, TABLE)
+    directory.put(("t", "k"), {"expires_at": 1_800_000_000_001, "v": 1})
+    directory.put(("t", "stays"), {"v": 1})
+    stored = {item["sk"]["S"]: item for item in client.scan(TableName=TABLE)["Items"]}
+    assert stored["k"][TTL] == {"N": "1800000001"}
+    assert TTL not in stored["stays"]
+    assert directory.get(("t", "k")) == {"expires_at": 1_800_000_000_001, "v": 1}

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from chalicelib.adapters.dynamodb_items import TTL
 from infra.deploy.package import Packaged
 
 Json = Any
@@ -160,6 +161,7 @@ def test_the_table_can_be_restored_and_nothing_that_holds_state_is_deleted_with_
     assert table["BillingMode"] == "PAY_PER_REQUEST"
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert [(key["AttributeName"], key["KeyType"]) for key in table["KeySchema"]] == [("pk", "HASH"), ("sk", "RANGE")]
+    assert table["TimeToLiveSpecification"] == {"AttributeName": TTL, "Enabled": True}
     for name, made in resources.items():
         if made["Type"] in (
             "AWS::DynamoDB::Table",

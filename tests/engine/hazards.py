@@ -52,7 +52,7 @@ def tasks(harness: Harness, queue: str = "tasks-function") -> dict[str, Json]:
     """The tasks on a queue by node; they stay hidden, as with a worker that is at them."""
     while harness.settle_batch():
         pass
-    return {task["node_id"]: task for task in (json.loads(m.body) for m in harness.queues.receive(queue, 100))}
+    return {task["node_id"]: task for task in (json.loads(m.body) for m in harness.queues.receive(queue, 1000))}
 
 
 def handle_until_done(harness: Harness, *bodies: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from chalicelib.domain.errors import TooLarge
 from chalicelib.domain.limits import Limits
+from chalicelib.engine import large_values
 from chalicelib.engine.step import Coordinator
 from tests.engine.harness import Harness
 from tests.engine.test_step import edges, function
@@ -70,3 +71,55 @@ def test_a_workflow_lowers_what_is_held_inline_of_its_input(harness: Harness) ->
     assert "input" in harness.run(small, {"text": "x"})
     with pytest.raises(TooLarge):
         harness.run({**small, "limits": {"artifact_bytes": 100}}, {"text": "x" * 200})
+
+
+HUGE = "${input.rows.map(r, r + r)}"
+LARGE_NODES = {
+    "a transform": [{"id": "a", "type": "transform", "config": {"value": HUGE}}],
+    "a variable": [{"id": "a", "type": "pass", "set": {"v": HUGE}}],
+    "a succeed node": [{"id": "a", "type": "succeed", "config": {"output": HUGE}}],
+    "a result": [function("a", "${input.rows}")],
+}
+
+
+@pytest.mark.parametrize("what", LARGE_NODES)
+@pytest.mark.parametrize("where", ["document", "deployment"])
+def test_a_value_over_the_limit_of_artifacts_fails_its_node(harness: Harness, what: str, where: str) -> None:
+    rows = ["x" * 1000 for _ in range(100)]
+    if where == "deployment":
+        harness.services = dataclasses.replace(
+            harness.services, limits=Limits(artifact_bytes=90_000, input_bytes=10**6)
+        )
+        harness.coordinator = Coordinator(harness.services)
+        harness.services = dataclasses.replace(harness.services, limits=Limits())  # the input itself may be so large
+    document = {"nodes": LARGE_NODES[what], "vars": {"v": 0}}
+    if where == "document":
+        document["limits"] = {"artifact_bytes": 104_000}
+        rows = ["x" * 1020 for _ in range(100 if what != "a result" else 101)]
+        harness.worker = lambda task: {"status": "completed", "result": [*task["config"]["params"], "y" * 3000]}
+    run = harness.run(document, {"rows": rows})
+    error = json.loads(run["error"])
+    assert (run["status"], error["type"], error["node_id"]) == ("FAILED", "LimitExceeded", "a")
+    assert "limits.artifact_bytes" in error["message"]
+    harness.assert_fold_equals_store(run["run_id"])
+
+
+def test_an_output_of_a_run_over_the_limit_of_artifacts_fails_the_run(harness: Harness) -> None:
+    document = {"nodes": [function("a")], "output": HUGE, "limits": {"artifact_bytes": 104_000}}
+    run = harness.run(document, {"rows": ["x" * 1000] * 100})
+    assert (run["status"], json.loads(run["error"])["type"]) == ("FAILED", "LimitExceeded")
+    harness.assert_fold_equals_store(run["run_id"])
+
+
+def test_a_commit_that_the_journal_could_not_hold_fails_its_node(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large_values, "COMMIT_BYTES", 2_000)
+    names = [f"variable_{i}" for i in range(400)]
+    setting = function("a", set={name: f"${{output.n + {i}}}" for i, name in enumerate(names)})
+    harness.worker = lambda task: {"status": "completed", "result": {"n": 123456789}}
+    run = harness.run({"nodes": [setting, function("b")], "edges": edges("a:b"), "vars": dict.fromkeys(names, 0)})
+    error = json.loads(run["error"])
+    assert (run["status"], error["type"], error["node_id"]) == ("FAILED", "LimitExceeded", "a")
+    assert "b" not in [task["node_id"] for task in harness.tasks]
+    harness.assert_fold_equals_store(run["run_id"])

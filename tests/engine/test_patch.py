@@ -357,9 +357,10 @@ def _works(harness: Harness, batch: list) -> list:
 
 
 def _step(harness: Harness) -> object:
+    from chalicelib.engine.effects import Effects
     from chalicelib.engine.step import Step
 
-    return Step("owner", harness.clock.now)
+    return Step(Effects("owner"), harness.clock.now)
 
 
 LOOP = {

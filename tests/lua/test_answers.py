@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from chalicelib.adapters.redis.scripts import load
-from chalicelib.domain.commit import Draft, Event
+from chalicelib.domain.commit import Draft, Event, compact
 from chalicelib.domain.ids import Token
 from tests.lua.boards import SCRIPTS, START_TOKEN, T0, Board, begin, dump, emits, end_token, header_words, said
 
@@ -95,14 +95,13 @@ def test_a_run_that_has_ended_refuses_a_token_it_never_had(board: Board, client:
     assert dump(client) == before
 
 
-def test_a_settled_token_is_answered_with_its_settlement_until_that_is_journaled(board: Board) -> None:
+def test_a_settled_token_is_answered_with_its_settlement(board: Board) -> None:
     begin(board, "a", "b")
     board.commit(settle("a"), now=T0 + 5)
     answer = board.commit(settle("a"), now=T0 + 9)
     assert answer.record == f"3|c3|{T0 + 5}|COMPLETED|"
-    assert answer.head == board.texts[2]
     board.store.acknowledge([("r1", *board.ack(3), ())])
-    assert board.commit(settle("a")).head == ""
+    assert board.commit(settle("a")).record == answer.record
 
 
 def test_a_stale_commit_learns_what_the_run_is_now(board: Board) -> None:
@@ -185,4 +184,46 @@ def test_a_run_that_has_ended_is_reopened_only_as_it_was_planned_on(board: Board
     assert dump(client) == before
     assert board.commit(again, reopen=4).word == "OK"
     assert board.stored()["meta"]["status"] == "RUNNING"
+    board.assert_twin()
+
+
+def test_38_a_commit_refused_with_ten_thousand_tokens_in_hand_leaves_every_key_as_it_was(
+    client: redis.Redis, board: Board
+) -> None:
+    begin(board, "a")
+    names = [f"n{i}" for i in range(10_000)]
+    wide = said(
+        Draft(settle=Token("a"), emits=emits(*names), vars={"v": [1]}, cancel=names, put=[("jn", "j@", "1|0|0|")])
+    )
+    before = dump(client)
+    for refused in (
+        board.call(wide, gen="older"),
+        board.call(wide, expect=(("st", "a@", "another"),)),
+        board.call(said(Draft(settle=Token("never"), emits=emits(*names))), created=9),
+        board.call(said(Draft(settle=Token("never"), emits=emits(*names)))),
+    ):
+        assert board.store.commit([refused])[0].word in REFUSALS
+        assert dump(client) == before
+    assert board.commit(wide).word == "OK"
+    board.assert_twin()
+
+
+@pytest.mark.parametrize("value", [[], {}, 12345678901234567, [[]], {"a": {}}, "\x00\u2028", 1.0, -0.0])
+def test_38_a_users_value_is_opaque_to_the_script(board: Board, value: object) -> None:
+    begin(board, "a")
+    record = {"s": "COMPLETED", "o": value}
+    board.commit(said(Draft(settle=Token("a"), values=[(Token("a"), record)], vars={"v": value})))
+    stored = board.stored()
+    assert stored["val"][Token("a").value_key].endswith(f"|{compact(record)}")
+    assert stored["vars"]["v"].endswith(f"|{compact(value)}")
+    assert f'"vars":[["v",{compact(compact(value))}]]' in stored["tail"]["3c"]
+
+
+def test_38_lists_longer_than_what_lua_unpacks_are_applied_whole(board: Board) -> None:
+    begin(board, "a", "b")
+    names = [f"n{i}" for i in range(10_000)]
+    assert board.commit(said(Draft(settle=Token("a"), emits=emits(*names)))).word == "OK"
+    board.store.acknowledge([("r1", *board.ack(3), [Token(name).text for name in names])])
+    assert not [token for token in board.stored()["ready"] if token.startswith("n")]
+    assert board.commit(said(Draft(cancel_all=True, final=True, meta={"status": "CANCELLED"}))).out == 0
     board.assert_twin()

@@ -149,6 +149,24 @@ def test_a_script_cannot_reach_into_another_slot(nodes: list[RedisServer], clust
     assert load("commit").source.startswith("#!lua\n")
 
 
+def test_39_a_batch_over_all_shards_of_which_one_lost_its_scripts_is_applied_once_and_in_order(
+    cluster: RedisRunStore, nodes: list[RedisServer]
+) -> None:
+    boards = [Board(cluster, f"batch-{run}") for run in RUNS]
+    for board in boards:
+        begin(board, "a", "b")
+    forget_scripts(nodes[:1])
+    calls = []
+    for board in boards:  # two commits of each run, and the same one again
+        first = board.call(said(Draft(settle=Token("a"), emits=emits("c"))))
+        calls += [first, board.call(said(Draft(settle=Token("b"), emits=emits("d")))), first]
+    answers = cluster.commit(calls)
+    assert [answer.word for answer in answers] == ["OK", "OK", "SETTLED"] * len(RUNS)
+    for board, first, second in zip(boards, answers[::3], answers[1::3], strict=True):
+        assert f'"no":{3},' in first.head and f'"no":{4},' in second.head
+        assert board.stored()["meta"]["out"] == "2"
+
+
 def test_a_node_that_is_gone_is_unavailable_and_the_others_answer(nodes: list[RedisServer]) -> None:
     """Last in this file: the node does not come back."""
     store = RedisRunStore(connect(nodes[0].url, cluster=True))

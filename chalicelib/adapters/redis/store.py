@@ -169,7 +169,7 @@ def _commit_answer(row: list[Any]) -> CommitAnswer:
     if word == "OK":
         return CommitAnswer(word, head=row[1], out=row[2], mark=row[3], lease=bool(row[4]), status=row[5])
     if word == "SETTLED":
-        return CommitAnswer(word, record=row[1], head=row[2])
+        return CommitAnswer(word, record=row[1])
     if word == "STALE":
         return CommitAnswer(word, gen=row[1], graph=row[2], rev=int(row[3]), status=row[4], no=row[5])
     if word == "ENDED":

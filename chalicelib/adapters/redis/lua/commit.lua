@@ -5,7 +5,7 @@
 --       control  {owner, now, acks = {{no, id}...}, created = no, expect = {{hash, field, value}...}}: of this call only
 -- Answers
 --   OK, head, out, mark, lease, status   head: the item's JSON members before "c"; lease 1: the caller writes the tail
---   SETTLED, record, tail item     the token was settled before: by whom, and its item if it is not journaled yet
+--   SETTLED, record                the token was settled before: by whom
 --   STALE, gen, graph, rev, status, no   decided on another generation or on state that has changed: decide again
 --   BEHIND, no                     the token's creating commit is above this store's last: rebuild
 --   UNKNOWN, no                    no such token, and no record of it
@@ -20,11 +20,7 @@ if not m then return {'MISSING'} end
 local settle = c.settle and c.settle[1]
 if settle and redis.call('HEXISTS', tok, settle) == 0 then
   local record = redis.call('HGET', done, settle)
-  if record then
-    local no = string.match(record, '^%d+')
-    local head = redis.call('HGET', tail, no)
-    return {'SETTLED', record, head and ('{' .. head .. ',"c":' .. redis.call('HGET', tail, no .. 'c') .. '}') or ''}
-  end
+  if record then return {'SETTLED', record} end
   if control.created > m.no then return {'BEHIND', m.no} end
   if m.ended then return {'ENDED', m.status} end
   return {'UNKNOWN', m.no}
@@ -103,7 +99,9 @@ for field, value in pairs(c.meta or {}) do redis.call('HSET', meta, field, value
 for field, value in pairs(c.once or {}) do redis.call('HSETNX', meta, field, value) end
 
 events = math.max(1, events)
-local ended = out == 0 and not c.final and '$end@#' .. no .. '.0' or ''
+-- what is noted of an ended run starts nothing
+local over = out == 0 and not c.final and not (m.ended and not set.status)
+local ended = over and '$end@#' .. no .. '.0' or ''
 if ended ~= '' then
   m.last_end = ended
   open({ended, '$end@', 'i', ''})

@@ -4,7 +4,7 @@
 -- ARGV  state      {hash name = {field, value, field, value, ...}, ...}, JSON
 --       replaces   "no|commit id" of the state that is replaced; empty: the run must not be here
 -- Answers
---   OK       the run is here now
+--   OK       the run is here now; with a state of no fields it is gone
 --   EXISTS   the run is here in another state; nothing changed
 local here = redis.call('HMGET', KEYS.meta, 'no', 'cid')
 local position = here[1] and (here[1] .. '|' .. here[2]) or ''
