@@ -36,7 +36,7 @@ def outcome(harness: Harness, document: dict, given: object) -> tuple[str, objec
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 99, 100, 101, 257, 1000])
-def test_the_outputs_are_in_the_order_of_the_items(harness: Harness, count: int) -> None:
+def test_32_the_outputs_are_in_the_order_of_the_items(harness: Harness, count: int) -> None:
     items = list(range(count))
     assert outcome(harness, mapped(), items) == ("COMPLETED", [n * 2 + n for n in items])
     assert [task["index"] for task in harness.tasks] == sorted(task["index"] for task in harness.tasks)
@@ -103,7 +103,7 @@ def test_some_failures_are_borne(harness: Harness, borne: object, status: str) -
         assert output == [None if n in (3, 5) else n * 3 for n in range(20)]
 
 
-def test_items_past_the_tolerance_are_cancelled_and_their_answers_change_nothing(harness: Harness) -> None:
+def test_32_items_past_the_tolerance_are_cancelled_and_their_answers_change_nothing(harness: Harness) -> None:
     run_id = harness.start({**mapped(), "on_failure": "finish_branches"}, list(range(10)))
     harness.settle_batch()
     tasks = [json.loads(m.body) for m in harness.queues.receive("tasks-function", 10)]
@@ -217,7 +217,7 @@ def test_large_results_of_items_are_kept_apart_and_given_back(harness: Harness) 
     assert outcome(harness, mapped(body), items) == ("COMPLETED", items)
 
 
-def test_nothing_grows_with_the_number_of_items(harness: Harness) -> None:
+def test_32_nothing_grows_with_the_number_of_items(harness: Harness) -> None:
     longest: list[int] = []
     for count in (300, 3000):
         run_id = harness.start(mapped(max_concurrency=200), list(range(count)))
@@ -243,7 +243,7 @@ def test_a_paused_map_holds_its_next_items(harness: Harness) -> None:
     assert harness.output(run_id)["end"] == [n * 3 for n in range(6)]
 
 
-def test_a_map_survives_the_loss_of_the_store_at_any_time(harness: Harness) -> None:
+def test_32_a_map_survives_the_loss_of_the_store_at_any_time(harness: Harness) -> None:
     for cut in range(1, 14, 2):
         run_id = harness.start(mapped(max_concurrency=3), list(range(8)))
         for _ in range(cut):
