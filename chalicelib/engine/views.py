@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from chalicelib.domain.ids import Job, Token
+from chalicelib.domain.compensation import PHASE, compensating
+from chalicelib.domain.ids import UNDO, Job, Token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import timestamp
 from chalicelib.domain.map_items import parse_progress, progress_field
@@ -45,6 +46,8 @@ def run_view(run_id: str, state: RunState, plan: Plan, public_url: str) -> dict[
         "run_id": run_id,
         "workflow": {"name": meta.get("workflow") or None, "version": int(version) if version else None},
         "status": meta["status"],
+        "phase": PHASE if compensating(meta) else None,
+        "rollback": meta.get("rollback"),
         "revision": int(meta["rev"]),
         "created_at": _time(meta.get("created_at")),
         "started_at": _time(meta.get("started_at")),
@@ -98,6 +101,13 @@ def node_view(
         view["executions"].append(execution)
         refs += [ref] if ref else []
     view["executions"].reverse()
+    undone = sorted(attempts(state, UNDO + node_id), key=lambda token: began(state, token.text).no)  # type: ignore[union-attr]
+    if undone:
+        view["compensations"] = []
+    for token in undone[-MAX_EXECUTIONS:]:
+        execution, ref = _execution(run_id, state, token, make_job_id, input_of)
+        view["compensations"].append(execution)
+        refs += [ref] if ref else []
     return view, refs
 
 
