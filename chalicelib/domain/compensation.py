@@ -37,8 +37,9 @@ def compensating(meta: Mapping[str, str]) -> bool:
 def remaining(plan: Plan, done: Mapping[str, str], since: int = 0) -> list[Token]:
     """The undos still to run, newest completion first. `done` as in the store.
 
-    Each node with a `compensate` body is undone once per scope and index, as its newest completed execution left it; of
-    a map each item is, whatever became of the map. `since`: what completed up to this commit was another run's, from which this one was forked.
+    Each node with a `compensate` body is undone once per scope and index, as its newest completed execution left it.
+    Of a map each completed item is, whatever became of the map. `since`: what completed up to this commit was another
+    run's, from which this one was forked.
     """
     newest: dict[str, tuple[int, int, int, Token]] = {}
     tried: dict[str, int] = {}

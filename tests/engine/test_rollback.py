@@ -7,10 +7,11 @@ import json
 import pytest
 
 from chalicelib.domain.errors import Conflict
-from chalicelib.engine.execution_input import execution_input
+from chalicelib.engine.execution_input import execution_input, item_reader
 from chalicelib.engine.redo import redrive_run, rerun_node
 from chalicelib.engine.rollback import rollback_run
 from chalicelib.engine.run_reader import NODE_VIEW, read
+from chalicelib.engine.supervise import detect_timeouts
 from chalicelib.engine.views import node_view, run_view
 from tests.engine.harness import Harness
 from tests.engine.hazards import assert_whole, count
@@ -114,9 +115,10 @@ def test_the_undos_of_a_node_are_shown_beside_its_executions(harness: Harness) -
     harness.worker = Booking("pay")
     run_id = harness.run(TRIP)["run_id"]
     state, plan = read(harness.services, "acme", run_id, NODE_VIEW)
+    items = item_reader(harness.artifacts, state)
     shown, _ = node_view(
         run_id, state, plan, "car", lambda job: job.token,
-        lambda token: execution_input(run_id, state, harness.services.plans.load, token),
+        lambda token: execution_input(run_id, state, harness.services.plans.load, token, items),
     )  # fmt: skip
     assert (shown["status"], len(shown["executions"])) == ("COMPLETED", 1)
     (undo,) = shown["compensations"]
@@ -258,6 +260,39 @@ def test_each_iteration_of_a_loop_is_undone(harness: Harness) -> None:
     worker = harness.worker = Booking("after")
     run_id = harness.run(document)["run_id"]
     assert worker.undid == [("work", {"undo": i, "at": i}) for i in (3, 2, 1)]
+    assert_whole(harness, run_id, "FAILED")
+
+
+def test_each_completed_item_of_a_map_is_undone_with_its_item_and_output(harness: Harness) -> None:
+    body = {"type": "function", "config": {"handler": "book", "params": {"seat": "${item}"}}}
+    by = {"type": "function", "config": {"handler": "undo", "params": ["${index}", "${item}", "${output.seat}"]}}
+    seats = {"id": "seats", "type": "map", "config": {"items": "${input}", "body": body}, "compensate": by}
+    worker = harness.worker = Booking()
+
+    def full(task: dict) -> dict:
+        gone = {"status": "failed", "error": {"type": "Gone", "message": "no", "retryable": False}}
+        return gone if task["config"]["params"] == {"seat": "c"} else worker(task)
+
+    harness.worker = full
+    run_id = harness.run({"on_failure": "compensate", "nodes": [seats]}, ["a", "b", "c"])["run_id"]
+    assert sorted(given for _, given in worker.undid) == [[0, "a", "a"], [1, "b", "b"]]
+    assert view(harness, run_id)["error"]["node_id"] == "seats" and rolled_back(harness, run_id)["compensated"] == 2
+    assert_whole(harness, run_id, "FAILED")
+    harness.assert_fold_equals_store(run_id)
+
+
+def test_a_node_that_waited_for_a_person_is_undone_with_the_decision(harness: Harness) -> None:
+    ask = {"id": "ask", "type": "human", "config": {"message": "?"}, "timeout_ms": 1000}
+    ask |= {"compensate": undone("x")["compensate"]}
+    ask["config"]["on_timeout"] = "approve"
+    worker = harness.worker = Booking("pay")
+    document = {"on_failure": "compensate", "nodes": [ask, function("pay")], "edges": edges("ask:pay")}
+    run_id = harness.start(document)
+    settle_all(harness)
+    harness.clock.now += 2000
+    detect_timeouts(harness.services)
+    harness.drain()
+    assert [(name, given["approved"]) for name, given in worker.undid] == [("ask", True)]
     assert_whole(harness, run_id, "FAILED")
 
 

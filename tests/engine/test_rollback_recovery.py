@@ -13,6 +13,7 @@ from chalicelib.adapters.redis.store import RedisRunStore
 from chalicelib.domain.errors import Conflict, InvalidInput
 from chalicelib.engine.controls import cancel_run, pause_run, resume_run
 from chalicelib.engine.forks import ForkRequest, fork_run
+from chalicelib.engine.patches import patch_run
 from chalicelib.engine.redo import redrive_run
 from chalicelib.engine.rollback import rollback_run
 from chalicelib.engine.supervise import detect_timeouts
@@ -21,10 +22,12 @@ from tests.doubles.journal import MemoryJournal
 from tests.doubles.queues import MemoryQueues
 from tests.engine.harness import Harness
 from tests.engine.hazards import another, assert_whole, recover
+from tests.engine.patching import add_node, request
 from tests.engine.test_explain import explained
+from tests.engine.test_patch_races import meddled, once
 from tests.engine.test_rollback import TRIP, Booking, rolled_back, undone, view
 from tests.engine.test_start import changed
-from tests.engine.test_step import edges
+from tests.engine.test_step import edges, function
 from tests.engine.test_supervise import settle_all, sweep_all
 
 UNDONE = [("car", {"no": 3}), ("hotel", {"no": 2}), ("flight", {"no": 1})]
@@ -268,6 +271,17 @@ def test_an_alarm_that_was_not_moved_with_the_timeout_is_set_anew(harness: Harne
     harness.clock.now += 61_000
     detect_timeouts(harness.services)
     assert view(harness, run_id)["status"] == "TIMED_OUT"
+
+
+def test_a_patch_that_was_planned_before_the_rollback_began_is_not_committed_in_it(harness: Harness) -> None:
+    """`$end` begins a rollback under the generation that a patch may have been planned on."""
+    run_id = fail_last(harness)
+    services = meddled(harness, once(lambda: settle_all(harness)))
+    with pytest.raises(Conflict, match="rolled back"):
+        patch_run(services, request(run_id, [add_node(function("new"))]))
+    harness.drain()
+    assert harness.worker.undid == UNDONE and "new" not in harness.worker.did
+    assert_whole(harness, run_id, "FAILED")
 
 
 def test_an_undo_that_asks_for_a_patch_fails(harness: Harness) -> None:
