@@ -165,7 +165,7 @@ def _decide_internal(s: Situation) -> Draft:
     if kind == END:
         return _end(s)
     if UNDO in token.node:
-        return undo_step(token, plan, s.work, s.values, s.moment())
+        return undo_step(token, plan, s.work, s.values, s.moment(), s.artifacts)
     if kind == "$fan":
         return fan_draft(plan, token, s.work.data or {}, s.moment())
     if kind == "$beaten":

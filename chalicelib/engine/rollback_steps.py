@@ -21,8 +21,10 @@ from chalicelib.domain.node_kinds import node_at
 from chalicelib.domain.outcome import Moment, Outcome, template_error
 from chalicelib.domain.templates import render
 from chalicelib.engine.needs import Needs
+from chalicelib.engine.ports import Artifacts
 from chalicelib.engine.run_records import RECORD_META, with_record
 from chalicelib.engine.signals import Work
+from chalicelib.engine.transforms import transformed
 
 Json = Any
 Meta = Mapping[str, str | None]
@@ -61,7 +63,9 @@ def begun_by_output(token: Token, meta: Meta, error: dict[str, Json], now_ms: in
     return Draft(settle=token, meta=begun(meta, error, now_ms), events=[said])
 
 
-def undo_step(token: Token, plan: Plan, work: Work, values: dict[str, Json], moment: Moment) -> Draft:
+def undo_step(
+    token: Token, plan: Plan, work: Work, values: dict[str, Json], moment: Moment, artifacts: Artifacts
+) -> Draft:
     """Settle an attempt of an undo, or the timer before one."""
     data = work.data or {}
     if token.node.startswith("$retry:"):
@@ -69,7 +73,7 @@ def undo_step(token: Token, plan: Plan, work: Work, values: dict[str, Json], mom
     outcome = work.outcome
     if work.kind == "inline" and outcome.error is None:
         try:
-            outcome = Outcome(output=render(node_at(plan, token).config, values, "/config")["value"])
+            outcome = transformed(render(node_at(plan, token).config, values, "/config"), artifacts)
         except TemplateError as error:
             outcome = Outcome(error=template_error(error))
     return undo_draft(plan, token, data, outcome, moment)
