@@ -183,6 +183,17 @@ def test_an_undo_may_be_a_transform_worked_inline(harness: Harness) -> None:
     assert_whole(harness, run_id, "FAILED")
 
 
+def test_an_undo_may_be_a_pipeline(harness: Harness) -> None:
+    steps = [{"step": "table_filter", "where": "row.n > 1"}]
+    body = {"type": "transform", "config": {"data": "${output}", "pipeline": steps}}
+    rows = function("a", [{"n": 1}, {"n": 2}], compensate=body)
+    harness.worker = Booking("z")
+    document = {"on_failure": "compensate", "nodes": [rows, function("z")], "edges": edges("a:z")}
+    run_id = harness.run(document)["run_id"]
+    (done,) = [e for e in harness.events(run_id) if e["data"].get("compensation") and e["type"] == "node_completed"]
+    assert done["data"]["output"] == [{"n": 2}]
+
+
 def test_only_completed_nodes_with_a_body_are_undone(harness: Harness) -> None:
     nodes = [function("a"), undone("b", "b"), undone("c"), undone("skipped"), undone("never")]
     document = {
