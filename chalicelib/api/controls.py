@@ -1,4 +1,4 @@
-"""Routes that control a run: cancel, pause, resume. Each answers with the run as it stands then."""
+"""Routes that control a run: cancel, pause, resume, roll back. Each answers with the run as it stands then."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chalicelib.api.call import Call
 from chalicelib.api.endpoint import operation
 from chalicelib.api.problems import Answer
 from chalicelib.api.runs import run_answer
-from chalicelib.engine import controls
+from chalicelib.engine import controls, rollback
 from chalicelib.engine.run_reader import read_state
 from chalicelib.engine.services import Services
 
@@ -33,6 +33,12 @@ def pause_run(call: Call) -> Answer:
 def resume_run(call: Call) -> Answer:
     """Go on with a paused run."""
     return _controlled(call, controls.resume_run)
+
+
+@operation(blueprint)
+def rollback_run(call: Call) -> Answer:
+    """Undo what the run has completed, by the compensate bodies of its nodes, newest first."""
+    return _controlled(call, rollback.rollback_run)
 
 
 def _controlled(call: Call, control: Callable[[Services, str, str], None]) -> Answer:

@@ -142,6 +142,14 @@ ROUTES: Final[tuple[Route, ...]] = (
         body_optional=True,
     ),
     Route(
+        "rollback_run",
+        "POST",
+        "/runs/{run_id}/rollback",
+        "runs:control",
+        "Undo what it has completed, newest first, by the nodes' compensate bodies; it ends FAILED.",
+        body_optional=True,
+    ),
+    Route(
         "fork_run_from",
         "POST",
         "/runs/{run_id}/fork",

@@ -16,10 +16,7 @@ Json = Any
 
 
 def check_head(document: dict[str, Json], problems: ProblemList) -> None:
-    """The top-level keys: the input schema, and what does not exist yet."""
-    if document.get("on_failure") == "compensate":
-        text = '"compensate" is not available yet; use "fail_fast" or "finish_branches".'
-        problems.add("not_available", "/on_failure", text)
+    """The top-level keys: the input schema."""
     schema = document.get("input_schema")
     if isinstance(schema, (dict, bool)):
         # Loaded when a document first has a schema: it doubles the time of a cold start.
@@ -69,9 +66,6 @@ def check_blocks(node: dict[str, Json], index: int, limits: Limits, problems: Pr
         _check_loop(loop, index, limits, problems)
     if isinstance(node.get("join"), dict):
         _check_join(node["join"], index, problems)
-    if node.get("compensate") is not None:
-        text = "Compensation is not available yet; remove this block."
-        problems.add("not_available", pointer("nodes", index, "compensate"), text)
 
 
 def _check_human(config: dict[str, Json], where: str, problems: ProblemList) -> None:

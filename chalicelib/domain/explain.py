@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.domain.explain_joins import waiting_joins
-from chalicelib.domain.ids import Job, Token, bare, parse_token
+from chalicelib.domain.ids import UNDO, Job, Token, bare, parse_token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import timestamp
 from chalicelib.domain.node_kinds import node_at
@@ -60,7 +60,7 @@ def explain(facts: Facts) -> dict[str, Json]:
     entries += [_entry(facts, parse_token(name), parse_began(record), usual) for name, record in tokens]
     problems = _problems(facts, entries)
     shown = [{key: value for key, value in entry.items() if key != "problems"} for entry in entries[:MOST]]
-    text = _sentence(meta["status"], entries)
+    text = _sentence(meta, entries)
     return {**_head(facts, text), "waiting": shown, "waiting_total": len(entries), "problems": problems}
 
 
@@ -85,11 +85,13 @@ def _ended(meta: Mapping[str, str]) -> str:
     return f"The run is {why[meta['status']]} It changes no more unless it is redriven."
 
 
-def _sentence(status: str, entries: list[dict[str, Json]]) -> str:
+def _sentence(meta: Mapping[str, str], entries: list[dict[str, Json]]) -> str:
+    status = meta["status"]
     counts = Counter(str(entry["waits_for"]) for entry in entries)
     listed = ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
     held = " It is paused: what becomes ready is held until it is resumed." if status == "PAUSED" else ""
-    return f"The run is {status} and waits for {listed or 'nothing'}.{held}"
+    doing = f"The run is {status}, compensating," if "phase" in meta else f"The run is {status}"
+    return f"{doing} and waits for {listed or 'nothing'}.{held}"
 
 
 def _entry(facts: Facts, token: Token, began: Began, usual: Mapping[str, int]) -> dict[str, Json]:
@@ -106,6 +108,8 @@ def _entry(facts: Facts, token: Token, began: Began, usual: Mapping[str, int]) -
     }
     if token.index is not None:
         entry["index"] = token.index
+    if UNDO in token.node:
+        entry["compensation"] = True
     problems = _token_problems(facts, node, token, began, usual.get(node, 0))
     return {**entry, **_wait(facts, node, token, began), "problems": problems}
 

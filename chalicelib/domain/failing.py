@@ -32,7 +32,7 @@ def retried(node: Node, token: Token, outcome: Outcome, moment: Moment) -> Draft
         return None
     due = moment.now_ms + backoff_ms(node.retry, token.attempt, moment.chance)
     event = Event("node_retrying", token, {"error": error, "due": due}, outcome.job)
-    emit = Emit(replace(token, node=f"$retry:{node.id}", attempt=token.attempt + 1), "r", {"due": due})
+    emit = Emit(replace(token, node=f"$retry:{token.node}", attempt=token.attempt + 1), "r", {"due": due})
     return Draft(settle=token, status="RETRIED", error=error, emits=[emit], events=[event])
 
 
@@ -60,7 +60,7 @@ def _decide(plan: Plan, node: Node, token: Token, outcome: Outcome, moment: Mome
     router = Router(plan, draft, moment.epoch)
     if not handled and not moment.harmless:
         _note_unhandled(draft, token, compact({**error, "node_id": node.id}))
-        draft.cancel_all = plan.on_failure == "fail_fast"
+        draft.cancel_all = plan.on_failure != "finish_branches"
     if draft.cancel_all:
         edges = {key: how for key, how in edges.items() if how}
     ended = node.id if node.loop else None

@@ -21,6 +21,10 @@ Scope = tuple[tuple[str, int], ...]
 
 START = "$start"
 END = "$end"
+#: Before a node's id: an attempt of what undoes the node on a rollback, in the scope and epoch of what is undone.
+UNDO = "$undo:"
+#: Before the name of the last undo of a page: the inline token that goes on with the rollback.
+ROLLBACK = "$rollback:"
 
 _LOOP = r"[^@\[\]#/=]+=[0-9]+"
 _TOKEN = re.compile(
@@ -83,12 +87,18 @@ def parse_token(text: str) -> Token:
     return Token(match["node"], scope, index, int(match["epoch"]), int(match["attempt"]))
 
 
-_TIMER = re.compile(r"^\$(?:arm|retry):")
+_TIMER = re.compile(r"^(?:\$(?:arm|retry):)?(?:\$undo:)?")
 
 
 def bare(name: str) -> str:
-    """The node's id from the name of its own token, or of one of its timers (`$arm:x`, `$retry:x`)."""
+    """The node's id from the name of its own token, of its undo's, or of a timer of these (`$arm:x`, `$retry:x`)."""
     return _TIMER.sub("", name)
+
+
+def worked_on(name: str) -> str | None:
+    """The node's id from the name of an attempt, of itself or of its undo; None for the coordinator's own work."""
+    node = name.removeprefix(UNDO)
+    return None if node.startswith("$") else node
 
 
 @dataclass(frozen=True, slots=True)

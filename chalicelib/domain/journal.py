@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib.domain.ids import Job, Token, bare, parse_token
+from chalicelib.domain.ids import UNDO, Job, Token, bare, parse_token
 
 Json = Any
 
@@ -132,7 +132,7 @@ def _opened(emit: list[Json], item: Item, run_id: str, make_job_id: Callable[[Jo
     token, body = parse_token(emit[0]), item.body
     now = {**body, **body.get("meta", {})}
     job = Job(run_id, emit[0], item.no, item.id, now["gen"], int(now["rev"]), now["graph"])
-    data = json.loads(emit[3]) if emit[3] else {}
+    data = json.loads(emit[3]) if emit[3] and not emit[0].startswith(UNDO) else {}
     event = _event("node_dispatched" if emit[2] == "t" else "node_waiting", token, data)
     event["job_id"] = make_job_id(job)
     return event
@@ -141,7 +141,10 @@ def _opened(emit: list[Json], item: Item, run_id: str, make_job_id: Callable[[Jo
 def _event(kind: str, token: Token | None, data: dict[str, Json] | None = None) -> dict[str, Json]:
     event: dict[str, Json] = {"type": kind}
     if token is not None:
-        event |= {"node_id": token.node, "iteration": token.iteration, "attempt": token.attempt, "loops": token.loops}
+        node = token.node.removeprefix(UNDO)
+        event |= {"node_id": node, "iteration": token.iteration, "attempt": token.attempt, "loops": token.loops}
+        if node != token.node:
+            data = {**(data or {}), "compensation": True}
         if token.index is not None:
             event["index"] = token.index
     event["data"] = data or {}

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib.domain.node_types import BODY_TYPES, UNDO_TYPES
+
 Json = Any
 
 
@@ -21,6 +23,11 @@ class Body:
     def reads_all(self) -> bool:
         """Whether its templates may read any node: before a rollback anything may have run."""
         return self.name == "compensate"
+
+    @property
+    def types(self) -> frozenset[str]:
+        """The types that it may have."""
+        return UNDO_TYPES if self.name == "compensate" else BODY_TYPES
 
 
 def bodies_of(raw: dict[str, Json]) -> Iterator[Body]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from chalicelib.domain.ids import Token, bare
+from chalicelib.domain.errors import BadSignal
+from chalicelib.domain.ids import UNDO, Token, bare, worked_on
 from chalicelib.domain.ir import Node, Plan
 
 #: Node types settled inside the coordinator, with no queue hop (DESIGN 1).
@@ -26,11 +27,23 @@ def kind_of(node: Node) -> str:
 
 
 def node_at(plan: Plan, token: Token) -> Node:
-    """What a node's own token, or that of its timers, runs: the node, or its body for an item of a map."""
+    """What a node's own token, or that of its timers, runs: the node, its body for an item of a map, or what undoes it.
+
+    Raises BadSignal for the undo of a node that has none.
+    """
     node = plan.nodes[bare(token.node)]
+    if UNDO in token.node:
+        if node.compensate is None:
+            raise BadSignal(f"Node {node.id} has nothing that undoes it.")
+        return node.compensate
     return node.body if token.index is not None and node.body is not None else node
 
 
 def is_waiting(plan: Plan, token: Token) -> bool:
     """Whether the token is that of a node which waits for what is kept in the run's `box`, or for a child run."""
     return not token.node.startswith("$") and token.attempt > 0 and node_at(plan, token).type in HELD_TYPES
+
+
+def attempted(plan: Plan, token: Token) -> Node | None:
+    """What the token is an attempt of; None for timers, for the coordinator's own work, and for unknown nodes."""
+    return node_at(plan, token) if worked_on(token.node) in plan.nodes else None

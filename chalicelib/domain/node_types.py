@@ -15,8 +15,10 @@ NODE_TYPES = AVAILABLE_TYPES | LATER_TYPES
 
 #: Logical queues of the types that are tasks.
 QUEUES = {"function": "tasks-function", "http": "tasks-http"}
-#: Types that a node body may have: what a map does for each item, what undoes a node.
-BODY_TYPES = frozenset({"function", "http", "transform", "human", "event", "wait", "queue"})
+#: Types of what undoes a node: work that is done, not waited for.
+UNDO_TYPES = frozenset({"function", "http", "transform", "queue"})
+#: Types of what a map does for each item.
+BODY_TYPES = UNDO_TYPES | {"human", "event", "wait"}
 #: Types whose config may hold `${secret.NAME}`.
 SECRET_TYPES = frozenset({"function", "http", "agent"})
 #: Config keys that take no templates: what a run may reach is fixed when it compiles.

@@ -8,7 +8,7 @@ from typing import Any
 
 from chalicelib.domain.commit import Draft, Event
 from chalicelib.domain.conditions import holds
-from chalicelib.domain.errors import EvaluationError
+from chalicelib.domain.errors import EvaluationError, TemplateError
 from chalicelib.domain.ids import Token
 from chalicelib.domain.ir import Condition
 
@@ -58,6 +58,11 @@ def holds_or_note(condition: Condition, values: Mapping[str, Json], draft: Draft
     except EvaluationError as error:
         draft.events.append(Event("condition_failed", token, {"where": what, "message": error.detail}))
         return False
+
+
+def template_error(error: TemplateError) -> dict[str, Json]:
+    """The node error of a config template that failed (SPEC 4)."""
+    return {"type": "TemplateError", "message": error.detail, "retryable": False}
 
 
 def value_record(status: str, token: Token, outcome: Outcome) -> dict[str, Json]:

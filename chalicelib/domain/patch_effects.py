@@ -111,7 +111,7 @@ class PatchEffects:
             if any(how and self._new.edges[key].on == "failure" for key, how in edges.items())
         ]
         handled = [marker for marker in handled if marker in meta]
-        if not handled or self._new.on_failure == "fail_fast":
+        if not handled or self._new.on_failure != "finish_branches":
             return
         self._draft.drop += [("meta", marker) for marker in handled]
         if meta.get("error") not in {meta[marker] for marker in handled}:
@@ -145,7 +145,7 @@ def relied_on(proposal: Proposal) -> list[Expectation]:
         if edge.source in old.nodes:
             nodes[edge.source] = None
     start = Token(START).text
-    found: list[Expectation] = [("done", start, board.state["done"].get(start, ""))]
+    found: list[Expectation] = [("done", start, board.state["done"].get(start, "")), ("meta", "phase", "")]
     for name in nodes:
         found += board.evidence(name)
     if any(name in old.nodes and board.standing(name).status == "FAILED" for name in nodes):

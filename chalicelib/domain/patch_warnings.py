@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from chalicelib.domain.errors import Problem
+from chalicelib.domain.patch_diff import written
 from chalicelib.domain.patch_rules import Proposal
 from chalicelib.domain.problem_list import ProblemList, pointer
 
@@ -28,7 +29,7 @@ def _without_effect(proposal: Proposal) -> Iterator[Problem]:
         if source in proposal.old.nodes and proposal.board.standing(source).settled:
             text = f'Node "{source}" has settled: the edge {key} was decided before this change.'
             yield Problem("already_decided", _path(proposal.applied.edges.get(key)), text)
-    if proposal.new.on_failure == "fail_fast":
+    if proposal.new.on_failure != "finish_branches":
         yield from _too_late(proposal)
 
 
@@ -36,12 +37,18 @@ def _of_nodes(proposal: Proposal) -> Iterator[Problem]:
     for name in proposal.diff.changed:
         standing = proposal.board.standing(name)
         path = _path(proposal.applied.nodes.get(name))
-        if standing.settled and not proposal.new.nodes[name].loops:
+        if standing.settled and not proposal.new.nodes[name].loops and not _only_its_undo(proposal, name):
             text = f'Node "{name}" has settled: what is changed of it has no effect unless it runs again.'
             yield Problem("already_settled", path, text)
         elif standing.begun and not standing.settled:
             text = f'Node "{name}" has begun: its config, retry and timeouts hold from its next attempt on.'
             yield Problem("already_started", path, text)
+
+
+def _only_its_undo(proposal: Proposal, name: str) -> bool:
+    """Whether the patch changes no more of the node than what a rollback will do: that is still to come."""
+    before, after = (written(plan.document)[name] for plan in (proposal.old, proposal.new))
+    return all(before.get(key) == after.get(key) for key in (before.keys() | after.keys()) - {"compensate"})
 
 
 def _too_late(proposal: Proposal) -> Iterator[Problem]:

@@ -144,8 +144,12 @@ def reopen(draft: Draft, state: State, epoch: int, event: Event, now_ms: int) ->
     meta = state["meta"]
     draft.drop += [("meta", name) for name in meta if name in ENDING_META or name.startswith("failed:")]
     draft.meta |= {"status": "RUNNING", "epoch": str(epoch)}
-    if meta.get("timeout_at"):
-        length = int(meta["timeout_at"]) - int(meta["created_at"])
-        draft.meta["timeout_at"] = str(now_ms + length)
+    draft.meta |= renewed_timeout(meta, now_ms)
     draft.events.insert(0, event)
     return draft
+
+
+def renewed_timeout(meta: Mapping[str, str | None], now_ms: int) -> dict[str, str]:
+    """The run's timeout, counted from now on; {} for a run without one."""
+    until, since = meta.get("timeout_at"), meta.get("created_at")
+    return {"timeout_at": str(now_ms + int(until) - int(since))} if until and since else {}

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from chalicelib.domain import schema
-from chalicelib.domain.node_bodies import bodies_of
+from chalicelib.domain.node_bodies import Body, bodies_of
 from chalicelib.domain.node_config import ADAPTERS, CONFIGS
-from chalicelib.domain.node_types import AVAILABLE_TYPES, BODY_TYPES, LATER_TYPES
+from chalicelib.domain.node_types import AVAILABLE_TYPES, LATER_TYPES
 from chalicelib.domain.problem_list import ProblemList, pointer, shorten
 
 Json = Any
@@ -77,14 +77,15 @@ def _check_node(document: Json, index: int, node: dict[str, Json], problems: Pro
     else:
         _check_config(document, node, ("nodes", index), problems)
     for body in bodies_of(node):
-        _check_body(document, body.part, ("nodes", index, *body.path), problems)
+        _check_body(document, body, ("nodes", index, *body.path), problems)
 
 
-def _check_body(document: Json, part: dict[str, Json], where: Loc, problems: ProblemList) -> None:
+def _check_body(document: Json, body: Body, where: Loc, problems: ProblemList) -> None:
+    part, types = body.part, body.types
     _validate(_BODY, part, document, where, problems, schema.BodyPart)
     kind = part.get("type")
-    if isinstance(kind, str) and kind not in BODY_TYPES:
-        text = f'"{shorten(kind)}" cannot be the type of a body; use one of {_listed(BODY_TYPES)}.'
+    if isinstance(kind, str) and kind not in types:
+        text = f'"{shorten(kind)}" cannot be the type of a body; use one of {_listed(types)}.'
         problems.add("unknown_type", pointer(*where, "type"), text)
     elif isinstance(kind, str):
         _check_config(document, part, where, problems)

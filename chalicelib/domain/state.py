@@ -8,12 +8,12 @@ RUN_TRANSITIONS: Final[dict[str, frozenset[str]]] = {
     "PENDING": frozenset({"RUNNING", "PAUSED", "FAILED", "CANCELLED", "TIMED_OUT"}),
     "RUNNING": frozenset({"PAUSED", "COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"}),
     "PAUSED": frozenset({"RUNNING", "FAILED", "CANCELLED", "TIMED_OUT"}),
-    "COMPLETED": frozenset(),
+    "COMPLETED": frozenset({"RUNNING"}),
     "FAILED": frozenset({"RUNNING"}),
     "CANCELLED": frozenset({"RUNNING"}),
     "TIMED_OUT": frozenset({"RUNNING"}),
 }
-#: A run in one of these changes no more (short of a redrive).
+#: A run in one of these changes no more (short of a redrive, rerun or rollback).
 ENDED: Final = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"})
 
 NODE_TRANSITIONS: Final[dict[str, frozenset[str]]] = {

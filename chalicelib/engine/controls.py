@@ -42,12 +42,17 @@ def cancel_run(services: Services, run_id: str, actor: str) -> None:
     _commit(services, run_id, actor, decide)
 
 
-def time_out_run(services: Services, run_id: str) -> None:
-    """End the run TIMED_OUT because its own timeout has passed. A run that has ended is left alone."""
+def time_out_run(services: Services, run_id: str) -> int | None:
+    """End the run TIMED_OUT because its own timeout has passed. A run that has ended is left alone.
+
+    Returns the time (milliseconds) of a timeout that is still to come: it was moved since somebody set an alarm.
+    """
+    later: list[int] = []
 
     def decide(meta: Meta) -> Draft | None:
-        now = services.clock.now_ms()
-        if meta["status"] in ENDED or now < int(meta.get("timeout_at") or 0):
+        now, due = services.clock.now_ms(), int(meta.get("timeout_at") or 0)
+        later[:] = [due] if meta["status"] not in ENDED and now < due else []
+        if meta["status"] in ENDED or later:
             return None
         error = {"type": "Timeout", "message": "The run took longer than its timeout_ms."}
         draft = _ending(meta, "TIMED_OUT", now, Event("run_timed_out", data={"error": error}))
@@ -55,6 +60,7 @@ def time_out_run(services: Services, run_id: str) -> None:
         return draft
 
     _commit(services, run_id, "graft", decide)
+    return later[0] if later else None
 
 
 def pause_run(services: Services, run_id: str, actor: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from chalicelib.domain.commit import Draft, Event
 from chalicelib.domain.decide import settle
 from chalicelib.domain.errors import BadSignal, EvaluationError, TemplateError
 from chalicelib.domain.harmless import is_harmless, joins_ahead
-from chalicelib.domain.ids import END, START, Token
+from chalicelib.domain.ids import END, ROLLBACK, START, UNDO, Token
 from chalicelib.domain.ir import Node, Plan
 from chalicelib.domain.lifecycle import (
     beaten_draft,
@@ -24,18 +25,19 @@ from chalicelib.domain.lifecycle import (
 )
 from chalicelib.domain.map_items import begin_draft
 from chalicelib.domain.node_kinds import node_at
-from chalicelib.domain.outcome import Moment, Outcome
+from chalicelib.domain.outcome import Moment, Outcome, template_error
 from chalicelib.domain.templates import render
 from chalicelib.domain.waiting import armed_draft, waiting_emit
-from chalicelib.engine.needs import Needs
+from chalicelib.engine.needs import Needs, config_needs
 from chalicelib.engine.ports import Artifacts
-from chalicelib.engine.run_records import RECORD_META
+from chalicelib.engine.rollback_steps import begun_by_output, rollback_needs, rollback_step, undo_step
+from chalicelib.engine.run_records import with_record
 from chalicelib.engine.signals import Work
 from chalicelib.engine.transforms import transformed
 
 Json = Any
 #: Tokens of a node: its own, and those of its timers. The others are the run's.
-_OF_NODE = re.compile(r"(?:\$(?:arm|retry|beaten):)?([^$].*)")
+_OF_NODE = re.compile(r"(?:\$(?:arm|retry|beaten):)?(?:\$undo:)?([^$].*)")
 #: Node types that only pass on what reached them.
 PASSING = frozenset({"pass", "branch", "loop"})
 #: Node types whose config is resolved by the coordinator when they run.
@@ -43,10 +45,12 @@ CONFIGURED = frozenset({"transform", "fail", "succeed"})
 
 
 def check_node(token: Token, plan: Plan) -> None:
-    """Raises BadSignal for a token of a node that the graph does not have: signed on a graph that was lost."""
+    """Raises BadSignal for a token of what the graph does not have: signed on a graph that was lost."""
     named = _OF_NODE.fullmatch(token.node)
     if named and named[1] not in plan.nodes:
         raise BadSignal(f"The run's graph has no node {named[1]}.")
+    if named and UNDO in token.node:
+        node_at(plan, token)
 
 
 def needs_of(work: Work, plan: Plan) -> Needs:
@@ -54,8 +58,8 @@ def needs_of(work: Work, plan: Plan) -> Needs:
     token = work.token
     if token.node == END:
         return _end_needs(plan, token)
-    needs = Needs(plan, token)
-    if work.kind in ("wake", "inline") and work.data is None:
+    needs = _undo_needs(work, plan) if token.node.startswith((ROLLBACK, UNDO)) else Needs(plan, token)
+    if reads_record(work) and work.data is None:
         needs.tokens = (token.text,)
     node = plan.nodes.get(token.node.removeprefix("$arm:"))
     if node is None or token.attempt == 0:
@@ -83,13 +87,25 @@ def _add_settlement(needs: Needs, work: Work, node: Node) -> None:
     needs.nodes |= set(node.decide_nodes)
 
 
+def _undo_needs(work: Work, plan: Plan) -> Needs:
+    if work.token.node.startswith(ROLLBACK):
+        return rollback_needs(plan, work.token)
+    inline = work.kind == "inline" and work.outcome.error is None
+    return config_needs(plan, work.token) if inline else Needs(plan, work.token)
+
+
+def reads_record(work: Work) -> bool:
+    """Whether settling the work takes its token's record: what a worker answers to is not all that goes on with it."""
+    return work.kind in ("wake", "inline") or work.token.node.startswith(UNDO)
+
+
 def _at_limit(node: Node, token: Token) -> bool:
     """Whether completing this loop node may fail it with LoopLimit."""
     return node.loop is not None and not node.loop.has_timeout and token.iteration >= node.loop.max_iterations
 
 
 def _end_needs(plan: Plan, token: Token) -> Needs:
-    needs = Needs(plan, token, meta=("error", "result", "result_ref", *RECORD_META))
+    needs = rollback_needs(plan, token)
     if plan.output is not None:
         needs.names, needs.nodes = set(plan.output.names), set(plan.output.nodes)
     else:
@@ -116,6 +132,8 @@ class Situation:
     spent: int = 0
     #: The counts of the join that is skipped, as stored, where Needs.joins asked for them.
     arrived: str = ""
+    #: What was settled and how, as in the store, where a rollback goes on.
+    done: Mapping[str, str] | None = None
 
     def moment(self) -> Moment:
         """What the pure decision may depend on."""
@@ -145,8 +163,12 @@ def _decide_internal(s: Situation) -> Draft:
     kind = token.node.split(":", 1)[0]
     if kind == START:
         return start_draft(plan, token, s.moment())
+    if s.done is not None:
+        return rollback_step(token, plan, s.done, s.meta, _ending(s)[1], s.now_ms)
     if kind == END:
         return _end(s)
+    if UNDO in token.node:
+        return undo_step(token, plan, s.work, s.values, s.moment(), s.artifacts)
     if kind == "$fan":
         return fan_draft(plan, token, s.work.data or {}, s.moment())
     if kind == "$beaten":
@@ -186,11 +208,6 @@ def _fail_error(raw: Json) -> dict[str, Json]:
     return {"type": str(given.get("type", "TaskFailed")), "message": str(given.get("message", "")), "retryable": False}
 
 
-def template_error(error: TemplateError) -> dict[str, Json]:
-    """The node error of a config template that failed (SPEC 4)."""
-    return {"type": "TemplateError", "message": error.detail, "retryable": False}
-
-
 def _arm(s: Situation) -> Draft:
     """Resolve what a node waits for, or fail it."""
     token = s.work.token
@@ -223,9 +240,10 @@ def _unarmed(s: Situation, attempt: Token, error: dict[str, Json]) -> Draft:
 def _end(s: Situation) -> Draft:
     """The run's end. Its commit repeats what the directory shows of the run: whoever journals it can write that."""
     output, error = _ending(s)
+    if error is not None and s.plan.on_failure == "compensate":
+        return begun_by_output(s.work.token, s.meta, error, s.now_ms)
     draft = end_draft(s.work.token, s.now_ms, output, error)
-    shown = {name: value for name in RECORD_META if (value := s.meta.get(name)) is not None}
-    draft.meta = {**shown, **draft.meta}
+    draft = with_record(draft, s.meta)
     ref = s.meta.get("result_ref")
     if ref and error is None:
         del draft.meta["output"]

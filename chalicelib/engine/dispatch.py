@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from chalicelib.domain.commit import compact
-from chalicelib.domain.ids import Job, job_id, parse_token
+from chalicelib.domain.ids import UNDO, Job, job_id, parse_token
 from chalicelib.domain.ir import Node, Template
 from chalicelib.domain.journal import timestamp
 from chalicelib.domain.templates import render
@@ -60,6 +60,8 @@ def task_message(
         message["tenant"] = tenant
     if token.index is not None:
         message["index"] = token.index
+    if token.node.startswith(UNDO):
+        message["compensation"] = True
     if len(text) > CONFIG_BYTES:
         message["config"] = {}
         message["config_ref"] = services.artifacts.put(text.encode())

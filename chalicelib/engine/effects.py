@@ -46,6 +46,10 @@ class Opened:
         job = self.job
         return Job(job.run_id, token.text, self.item.no, self.item.id, job.gen, job.rev, job.graph)
 
+    def data_of(self, token: Token) -> dict[str, Json]:
+        """What one of them carries."""
+        return next((data for made, _, data in self.tokens() if made == token), {})
+
     def known(self, reader: Token) -> dict[str, str]:
         """Stored outcomes written by this commit, by node, where the reader's scope reads exactly these."""
         out: dict[str, str] = {}
@@ -106,6 +110,9 @@ class Effects:
         writes.origins.add(opened.origin)
         created = sum(1 for _ in opened.item.opened())
         writes.settle_mark = writes.settle_mark or answer.out > created or answer.out == 0
+        timeout = opened.item.body.get("meta", {}).get("timeout_at")
+        if timeout:
+            self.due[f"run:{opened.job.run_id}"] = int(timeout)
 
     def unjournaled(self, run_id: str, last: Written, origin: int) -> None:
         """Commits up to `last` that an earlier, dead step may have left unwritten."""

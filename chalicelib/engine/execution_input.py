@@ -13,7 +13,7 @@ from chalicelib.domain.node_kinds import node_at
 from chalicelib.domain.records import parse_began
 from chalicelib.engine.dispatch import resolved
 from chalicelib.engine.item_pages import ItemPages
-from chalicelib.engine.needs import RUN_META, Needs, run_info, values
+from chalicelib.engine.needs import RUN_META, config_needs, run_info, values
 from chalicelib.engine.ports import Artifacts, RunState
 from chalicelib.engine.store_calls import ReadAnswer, ReadCall
 
@@ -36,8 +36,7 @@ def execution_input(
     node = node_at(plan, token)
     if not node.config.slots:
         return node.config.value
-    needs = Needs(plan, token)
-    needs.add_template(node.config)
+    needs = config_needs(plan, token)
     answer = _read(state, needs.call(run_id, began.no))
     info = run_info(answer, as_reference)
     try:
@@ -88,6 +87,8 @@ def _variable(variables: dict[str, str], name: str, as_of: int) -> str | None:
 
 def _newest(state: RunState, field: str, as_of: int) -> str | None:
     """The newest outcome below a pointer field as of a commit: later iterations first, then earlier epochs."""
+    if "#" in field:
+        return _known(state, field, as_of)
     pointer = state["last"].get(field)
     if pointer is None:
         return None

@@ -105,7 +105,8 @@ def _node_of(token: str) -> str | None:
         return token.split("@", 1)[0]
     for prefix in _STANDING:
         if token.startswith(prefix):
-            return token.removeprefix(prefix).split("@", 1)[0]
+            node = token.removeprefix(prefix).split("@", 1)[0]
+            return None if node.startswith("$") else node
     return None
 
 

@@ -11,7 +11,7 @@ from chalicelib.domain.explain import Facts, explain
 from chalicelib.domain.ids import job_id, parse_token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import parse_item
-from chalicelib.domain.node_kinds import node_at
+from chalicelib.domain.node_kinds import attempted
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.ports import RunState
 from chalicelib.engine.run_reader import read
@@ -44,8 +44,8 @@ def _depths(services: Services, plan: Plan, state: RunState) -> dict[str, int | 
     """How many messages are on the queues that outstanding tasks are on."""
     if state["meta"]["status"] in ENDED:
         return {}
-    tokens = [token for token in map(parse_token, state["tok"]) if token.node in plan.nodes]
-    queues = sorted({node.queue for node in (node_at(plan, token) for token in tokens) if node.queue})
+    nodes = [attempted(plan, token) for token in map(parse_token, state["tok"])]
+    queues = sorted({node.queue for node in nodes if node is not None and node.queue})
     return {queue: _depth(services, queue) for queue in queues}
 
 

@@ -101,6 +101,9 @@ def _creation(services: Services, request: ForkRequest, state: State) -> str:
     plan = services.plans.load(meta["graph"])
     origin = {"run_id": request.run_id, "seq": int(meta["seq"])}
     draft = fork_draft(plan, state, origin)
+    if "phase" in meta or "rollback" in meta:
+        text = f"Run {request.run_id} was being rolled back at that point: fork from an earlier one."
+        raise InvalidInput(text)
     if not draft.emits:
         raise InvalidInput(f"Nothing was outstanding in run {request.run_id} at that point: fork from an earlier one.")
     draft.meta |= {
@@ -110,6 +113,7 @@ def _creation(services: Services, request: ForkRequest, state: State) -> str:
         "tenant": request.tenant,
         "created_at": str(now),
         "forked_from": compact(origin),
+        "forked_no": meta["no"],
     }
     if request.has_input:
         draft.meta = {name: value for name, value in draft.meta.items() if name not in ("input", "input_ref")}

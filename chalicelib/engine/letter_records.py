@@ -16,7 +16,7 @@ from typing import Any
 
 from chalicelib.domain.commit import compact
 from chalicelib.domain.errors import Conflict, NotFound
-from chalicelib.domain.ids import Job, parse_token
+from chalicelib.domain.ids import Job, parse_token, worked_on
 from chalicelib.domain.journal import timestamp
 from chalicelib.engine.directory_keys import TIME_DIGITS, Key, run_head_key
 from chalicelib.engine.ports import Outgoing
@@ -82,7 +82,7 @@ def record(services: Services, letter: Letter) -> None:
             "message": cut,
             "whole": len(cut) == len(letter.text) != CUT_CHARS,
             "run_id": job.run_id if job else None,
-            "node_id": token.node if token and not token.node.startswith("$") else None,
+            "node_id": worked_on(token.node) if token else None,
             "attempt": token.attempt if token else None,
             "at": services.clock.now_ms(),
             "receives": letter.receives,

@@ -16,18 +16,19 @@ from chalicelib.domain.ir import Plan
 from chalicelib.domain.limits import hops_allowed
 from chalicelib.domain.map_items import parse_progress, progress_field
 from chalicelib.domain.node_kinds import node_at
-from chalicelib.domain.outcome import Outcome
+from chalicelib.domain.outcome import Outcome, template_error
 from chalicelib.domain.records import parse_began
 from chalicelib.domain.templates import render
-from chalicelib.engine.deciding import Situation, check_node, decide, needs_of, template_error
+from chalicelib.engine.deciding import Situation, check_node, decide, needs_of, reads_record
 from chalicelib.engine.dispatch import secret_places, task_message
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.item_pages import ItemPages
 from chalicelib.engine.large_values import store_apart
 from chalicelib.engine.maps import TooManyItems, begin
-from chalicelib.engine.needs import NOW, Needs, RunInfo, run_info, values
+from chalicelib.engine.needs import NOW, Needs, RunInfo, config_needs, run_info, values
 from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.repeats import recover, resend
+from chalicelib.engine.rollback_steps import undoes
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import INLINE_BYTES, Work, limit_exceeded
 from chalicelib.engine.store_calls import ReadAnswer
@@ -112,7 +113,7 @@ class Loader:
 
     def _due(self, work: Work, answer: ReadAnswer | None, effects: Effects) -> bool:
         """Fill in the token's record where it was read; a wake-up that came early is put off."""
-        if work.data is None and work.kind in ("wake", "inline") and answer is not None:
+        if work.data is None and answer is not None and reads_record(work):
             record = answer.tokens.get(work.token.text)
             began = parse_began(record) if record else None
             if began is not None and work.kind == "inline" and began.kind != "i":
@@ -148,8 +149,13 @@ class Loader:
         spent = spent_hops(self._services, plan, job.no)
         skipped = needs.joins[:1] if work.token.attempt == 0 else ()
         arrived = "".join(joins.get(needs.join_field(name)) or "" for name in skipped)
-        artifacts = self._services.artifacts
-        self._situations[id(work)] = Situation(work, plan, loaded, meta, now, chance, artifacts, fired, spent, arrived)
+        artifacts, done = self._services.artifacts, None
+        if undoes(work.token, plan, meta):
+            state = self._services.store.snapshot(job.run_id, ("done",))
+            done = {} if state is None else state["done"]
+        self._situations[id(work)] = Situation(
+            work, plan, loaded, meta, now, chance, artifacts, fired, spent, arrived, done
+        )
         return True
 
     def _values(
@@ -227,7 +233,8 @@ class Loader:
                 sent.append((opened, token, message))
             except TemplateError as error:
                 outcome = Outcome(error=template_error(error))
-                broken.append(Work(job, token, "signal", opened.origin, outcome, data={}, proven=False))
+                data = opened.data_of(token)
+                broken.append(Work(job, token, "signal", opened.origin, outcome, data=data, proven=False))
             except NotFound:
                 failed.add(opened.origin)
         return sent, broken
@@ -251,10 +258,8 @@ def spent_hops(services: Services, plan: Plan, no: int) -> int:
 
 def _config_needs(plan: Plan, token: Token, opened: Opened) -> Needs:
     """What the task's config reads, less what its commit has at hand."""
-    needs = Needs(plan, token)
-    config = node_at(plan, token).config
-    needs.add_template(config)
-    if secret_places(config):
+    needs = config_needs(plan, token)
+    if secret_places(node_at(plan, token).config):
         # The message says whose secrets these are; that is read with `run`.
         needs.names.add("run")
     known = opened.known(token)

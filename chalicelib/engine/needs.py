@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chalicelib.domain.commit import pointers
-from chalicelib.domain.ids import Scope, Token
+from chalicelib.domain.ids import UNDO, Scope, Token, bare
 from chalicelib.domain.ir import Node, Plan, Template
 from chalicelib.domain.journal import timestamp
+from chalicelib.domain.node_kinds import node_at
 from chalicelib.engine.store_calls import ReadAnswer, ReadCall
 
 Json = Any
@@ -31,6 +32,8 @@ class Needs:
     nodes: set[str] = field(default_factory=set)
     #: Whether "what reached the node" is asked for, as `output` of a config or of a pass node.
     reached: bool = False
+    #: Value key of the outcome that is asked for as `output`: of what is undone.
+    own: str = ""
     tokens: tuple[str, ...] = ()
     meta: tuple[str, ...] = ()
     #: `any` and `count` joins ahead of a node that failed: have they fired?
@@ -74,16 +77,17 @@ class Needs:
         """True if nothing has to be read; `has_run`: input and run are known already."""
         run = bool(self.names & {"input", "run"}) and not has_run
         entry_input = self.reached and not has_run and not self.sources()
-        stored = bool(self.wanted_nodes()) or "vars" in self.names
+        stored = bool(self.wanted_nodes() or self.own) or "vars" in self.names
         return not (run or entry_input or stored or self.tokens or self.meta or self.joins or self.box)
 
     def call(self, run_id: str, as_of: int) -> ReadCall:
         """The store read."""
         vars_ = tuple(sorted(variable_names(self.plan))) if "vars" in self.names else ()
+        own = ((self.own, (self.own,)),) if self.own else ()
         return ReadCall(
             run_id,
             as_of,
-            tuple((name, pointer_fields(self.plan, name, self.token.scope)) for name in self.wanted_nodes()),
+            own + tuple((name, pointer_fields(self.plan, name, self.token.scope)) for name in self.wanted_nodes()),
             vars_,
             tuple(self.edge_fields()),
             (*RUN_META, *self.meta),
@@ -91,6 +95,18 @@ class Needs:
             tuple(self.join_field(name) for name in self.joins),
             self.box,
         )
+
+
+def config_needs(plan: Plan, token: Token) -> Needs:
+    """What the config of an attempt reads. An undo's `output` is the outcome that it undoes. Raises BadSignal."""
+    needs = Needs(plan, replace(token, node=bare(token.node)))
+    config = node_at(plan, token).config
+    if not token.node.startswith(UNDO):
+        needs.add_template(config)
+        return needs
+    needs.names, needs.nodes = set(config.names), set(config.nodes)
+    needs.own = needs.token.value_key if "output" in config.names else ""
+    return needs
 
 
 def variable_names(plan: Plan) -> set[str]:
@@ -164,6 +180,8 @@ def values(needs: Needs, answer: ReadAnswer | None, info: RunInfo | None, rev: i
     if needs.reached:
         taken = taken_sources(needs, answer, as_of)
         out["output"] = _reached(taken, stored, info, fetch)
+    if needs.own:
+        out["output"] = context(stored.get(needs.own), fetch)["output"]
     out["iteration"] = needs.token.iteration
     return out
 

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import Any
 
+from chalicelib.domain.compensation import compensating
 from chalicelib.domain.errors import Conflict, NotFound, Unavailable
 from chalicelib.domain.ids import Job, job_id
 from chalicelib.domain.ir import Plan
@@ -102,6 +103,11 @@ def _check_open(request: PatchRequest, meta: dict[str, str]) -> None:
             f"Run {request.run_id} is {meta['status']}: it can no longer be patched. Redrive it, or start a new run.",
             revision=revision,
         )
+    if compensating(meta):
+        text = (
+            f"Run {request.run_id} is being rolled back: its graph stays as it is. Start a new run with your changes."
+        )
+        raise Conflict(text, revision=revision)
     if request.revisions is not None and revision not in request.revisions:
         text = f"The run's graph is at revision {revision} by now. Read it again, and base the patch on that."
         raise Conflict(text, revision=revision)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chalicelib.domain.ids import Job, job_id, parse_token
 from chalicelib.domain.ir import Node
-from chalicelib.domain.node_kinds import node_at
+from chalicelib.domain.node_kinds import attempted
 from chalicelib.domain.records import parse_began
 from chalicelib.engine.services import Services
 
@@ -31,9 +31,9 @@ def rearm(services: Services, run_id: str) -> None:
     due = {f"run:{run_id}": int(meta["timeout_at"])} if meta.get("timeout_at") else {}
     for name, record in state["tok"].items():
         began, token = parse_began(record), parse_token(name)
-        if began.kind not in ("t", "w", "h") or token.node.startswith("$"):
+        node = attempted(services.plans.load(began.graph), token)
+        if node is None or began.kind not in ("t", "w", "h"):
             continue
-        node = node_at(services.plans.load(began.graph), token)
         due |= attempt_deadlines(services, node, began.job(run_id, name), began.at_ms, now)
     if due:
         services.store.put_due(due)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from chalicelib.domain.commit import Draft, Event, compact
@@ -103,23 +103,34 @@ def _reopened(
 
 
 def _load(services: Services, run_id: str) -> tuple[RunState, Plan]:
-    """The run's state, also of an ended run whose keys are gone: those come back for the redo."""
-    state = services.store.snapshot(run_id, HASHES)
+    state = bring_back(services, run_id, HASHES)
+    return state, services.plans.load(state["meta"]["graph"])
+
+
+def bring_back(services: Services, run_id: str, hashes: Sequence[str]) -> RunState:
+    """These hashes of the run, also of an ended run whose keys are gone: those come back, for it is to go on.
+
+    Raises NotFound, Unavailable.
+    """
+    state = services.store.snapshot(run_id, hashes)
     if state is None:
         folded = load_state(services, run_id)
         if not folded["meta"]:
             raise NotFound(f"There is no run {run_id}.")
         services.store.install(run_id, folded)
-        state = services.store.snapshot(run_id, HASHES)
+        state = services.store.snapshot(run_id, hashes)
         if state is None:
             raise Unavailable(f"Run {run_id} could not be brought back; send the request again.")
-    return state, services.plans.load(state["meta"]["graph"])
+    return state
 
 
 def _redo(services: Services, run_id: str, actor: str, decide: Decide) -> None:
     """Decide on the whole present state and commit, again where any of it changed meanwhile; then send what begins."""
     for _ in range(MAX_TRIES):
         state, plan = _load(services, run_id)
+        if "phase" in state["meta"] or "rollback" in state["meta"]:
+            text = f"Run {run_id} was rolled back, or is being so: what was undone does not run again. Start a new run."
+            raise Conflict(text)
         draft = decide(plan, state)
         if not draft.emits and state["meta"]["status"] in ENDED:
             raise InvalidInput(f"Nothing in run {run_id} can begin again.")

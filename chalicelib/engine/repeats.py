@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from chalicelib.domain.commit import Emit, compact
 from chalicelib.domain.ids import Job, parse_token
 from chalicelib.domain.journal import parse_item
 from chalicelib.domain.map_items import map_token
@@ -97,9 +98,11 @@ def resend(services: Services, job: Job, origin: int, began: Began, effects: Eff
     if began.kind != "t":
         effects.wake(services, job, int(began.data["due"]), origin)
         return
+    token = parse_token(job.token)
+    made = compact([Emit(token, began.kind, began.data).wire()])
     head = f'"no":{began.no},"id":"{began.commit}","seq":0,"n":0,"prev":[0,""],"out":{{}}'
-    item = parse_item(f'{{{head},"c":{{"at":{began.at_ms}}}}}')
-    effects.task(Opened(job, item, origin), parse_token(job.token))
+    item = parse_item(f'{{{head},"c":{{"at":{began.at_ms},"emits":{made}}}}}')
+    effects.task(Opened(job, item, origin), token)
 
 
 def recover(services: Services, work: Work, missing: bool, effects: Effects, failed: set[int]) -> None:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from chalicelib.domain.commit import Draft
 from chalicelib.engine import directory_keys as keys
 from chalicelib.engine.ports import RunRecord
 from chalicelib.engine.run_list import run_list_record
 
 #: Meta fields that the records are made of.
 RECORD_META = ("tenant", "workflow", "version", "created_at", "started_at")
+
+
+def with_record(draft: Draft, meta: Mapping[str, str | None]) -> Draft:
+    """The draft of a run's end, repeating what the directory shows of the run: whoever journals it can write that."""
+    shown = {name: value for name in RECORD_META if (value := meta.get(name)) is not None}
+    draft.meta = {**shown, **draft.meta}
+    return draft
 
 
 def run_records(run_id: str, meta: Mapping[str, str | None]) -> list[RunRecord]:

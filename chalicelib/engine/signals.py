@@ -9,7 +9,7 @@ from typing import Any
 
 from chalicelib.domain.commit import compact
 from chalicelib.domain.errors import BadSignal
-from chalicelib.domain.ids import Job, Token, parse_job_id, parse_token
+from chalicelib.domain.ids import UNDO, Job, Token, parse_job_id, parse_token, worked_on
 from chalicelib.domain.outcome import Outcome
 from chalicelib.engine.patch_terms import Planned
 
@@ -76,8 +76,17 @@ def parse(text: str, origin: int, secret: bytes) -> list[Work]:
     # Brackets are counted first: looking through a value costs more than reading it.
     deep = text.count("[") + text.count("{") > MAX_DEPTH and _nests(message, MAX_DEPTH)
     outcome = _undeliverable(TOO_DEEP, message["job_id"]) if deep else _outcome(message)
-    patch = message.get("patch") if outcome.error is None else None
-    return [Work(job, token, "signal", origin, outcome, patch=patch, report=True)]
+    return [_answer(job, token, origin, outcome, message.get("patch") if outcome.error is None else None)]
+
+
+def _answer(job: Job, token: Token, origin: int, outcome: Outcome, patch: Json) -> Work:
+    """What a worker answered. An undo that asks for a patch fails: nothing of its run is to come."""
+    if patch is not None and token.node.startswith(UNDO):
+        error = {"type": "PatchRefused", "message": "A run that is rolled back takes no patch.", "retryable": False}
+        return Work(
+            job, token, "signal", origin, Outcome(error=error, job=outcome.job, metadata=outcome.metadata), report=True
+        )
+    return Work(job, token, "signal", origin, outcome, patch=patch, report=True)
 
 
 def _job_list(message: dict[str, Json]) -> list[str]:
@@ -94,10 +103,10 @@ def _inline(job_id: str, origin: int, secret: bytes) -> Work:
 
 def _check_names(message: dict[str, Json], job: Job, token: Token) -> None:
     """run_id and node_id say again what the job id says; where they differ, the signal is not to be trusted."""
-    for name, value in (("run_id", job.run_id), ("node_id", token.node)):
+    for name, value in (("run_id", job.run_id), ("node_id", worked_on(token.node) or token.node)):
         if message.get(name, value) != value:
             raise BadSignal(f"{name} {message[name]!r} does not belong to this job_id.")
-    if token.node.startswith("$") or token.attempt == 0:
+    if worked_on(token.node) is None or token.attempt == 0:
         raise BadSignal("This job_id is not a task's.")
 
 

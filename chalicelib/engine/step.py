@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 
 from chalicelib.domain.commit import body as commit_body
 from chalicelib.domain.errors import BadSignal, GraftError, TooLarge
-from chalicelib.domain.ids import END, Job, Token, bare, parse_token
+from chalicelib.domain.ids import END, Job, Token, parse_token
 from chalicelib.domain.journal import compose, parse_item
-from chalicelib.domain.node_kinds import node_at
+from chalicelib.domain.node_kinds import attempted
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.large_values import check_commit, keep_apart
 from chalicelib.engine.late import is_late, record_late
@@ -96,8 +96,7 @@ class Coordinator:
     def _beat(self, work: Work, step: Step) -> None:
         """The worker is at it: its heartbeat deadline moves, if there still is one."""
         try:
-            plan = self._services.plans.load(work.job.graph)
-            node = node_at(plan, work.token) if work.token.node in plan.nodes else None
+            node = attempted(self._services.plans.load(work.job.graph), work.token)
         except GraftError:
             log.warning("a heartbeat was lost: its graph could not be read", extra={"run_id": work.job.run_id})
             return
@@ -152,8 +151,7 @@ class Coordinator:
 
     def _watch(self, opened: Opened, token: Token, step: Step) -> None:
         """Enter an attempt's deadlines into the index, for the timeout detector."""
-        plan = self._services.plans.load(opened.job.graph)
-        node = node_at(plan, token) if bare(token.node) in plan.nodes else None
+        node = attempted(self._services.plans.load(opened.job.graph), token)
         if node is not None:
             at = opened.item.body["at"]
             step.effects.due |= attempt_deadlines(self._services, node, opened.job_of(token), at, at)
@@ -210,7 +208,7 @@ class Coordinator:
         if answer.word == "OK":
             text = compose(answer.head, call.body)
             if work.planned is not None:
-                self._patched(work, step)
+                self._patched(work)
             opened = Opened(work.job, parse_item(text), work.origin)
             step.effects.committed(opened, text, answer)
             return [] if answer.status == "PAUSED" else self._next(opened, step)
@@ -226,14 +224,11 @@ class Coordinator:
         recover(self._services, work, answer.word == "MISSING", step.effects, step.failed)
         return []
 
-    def _patched(self, work: Work, step: Step) -> None:
+    def _patched(self, work: Work) -> None:
         """The work's commit changed the graph: what comes of it goes on from there."""
         assert work.planned is not None
         work.job = replace(work.job, gen=work.planned.commit_id)
         self._hint(work.job)
-        timeout = work.planned.draft.meta.get("timeout_at")
-        if timeout:
-            step.effects.due[f"run:{work.job.run_id}"] = int(timeout)
 
     def _hint(self, job: Job) -> None:
         self._graphs[job.run_id] = (job.gen, job.graph, job.rev)

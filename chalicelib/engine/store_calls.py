@@ -51,7 +51,7 @@ class ReadCall:
 
     run_id: str
     as_of: int
-    #: Per wanted node: pointer fields from the innermost scope outwards (commit.pointers, reversed).
+    #: Per wanted node: pointer fields from the innermost scope outwards (commit.pointers, reversed), or a value key.
     nodes: tuple[tuple[str, tuple[str, ...]], ...] = ()
     #: Names of run variables.
     vars: tuple[str, ...] = ()

@@ -52,15 +52,18 @@ def detect_timeouts(services: Services) -> int:
 
 
 def _timed_out(services: Services, run_id: str) -> bool:
-    """End one run. False where it could not be done now: it is tried again, and does not hold up the others."""
+    """End one run. False where its alarm stays: it could not be ended now, and does not hold up the others, or its
+    timeout was moved by a step that died before it moved the alarm."""
     try:
-        time_out_run(services, run_id)
+        later = time_out_run(services, run_id)
+        if later is not None:
+            services.store.put_due({f"run:{run_id}": later})
     except NotFound:
         return True
     except GraftError:
         log.exception("a run could not be timed out", extra={"run_id": run_id})
         return False
-    return True
+    return later is None
 
 
 #: Kind of deadline -> error type (SPEC 9).

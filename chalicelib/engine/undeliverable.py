@@ -8,7 +8,7 @@ from typing import Any
 
 from chalicelib.domain.commit import Draft, Event, compact
 from chalicelib.domain.errors import BadSignal, Unavailable
-from chalicelib.domain.ids import Job, job_id, parse_job_id, parse_token
+from chalicelib.domain.ids import Job, bare, job_id, parse_job_id, parse_token, worked_on
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.outside import commit_outside
 from chalicelib.engine.ports import Outgoing
@@ -59,11 +59,12 @@ def fail_by_signal(services: Services, job: Job, reason: str) -> bool:
     before, nothing changes. False for the coordinator's own tokens, which take no signal. Raises Unavailable.
     """
     token = parse_token(job.token)
-    if token.node.startswith("$") or token.attempt == 0:
+    node = worked_on(token.node)
+    if node is None or token.attempt == 0:
         return False
     error = {"type": ERROR_TYPE, "message": reason[:REASON_CHARS], "retryable": False}
     signed = job_id(job, services.secret)
-    head = {"version": "1.0", "job_id": signed, "run_id": job.run_id, "node_id": token.node}
+    head = {"version": "1.0", "job_id": signed, "run_id": job.run_id, "node_id": node}
     services.queues.send([Outgoing(SIGNALS, compact({**head, "status": "failed", "error": error}))])
     return True
 
@@ -84,7 +85,7 @@ def end_run(services: Services, job: Job, reason: str) -> None:
 
     Raises NotFound, Unavailable.
     """
-    node = parse_token(job.token).node
+    node = bare(parse_token(job.token).node)
     error = {"type": ERROR_TYPE, "message": reason[:REASON_CHARS], "node_id": None if node.startswith("$") else node}
     for _ in range(MAX_TRIES):
         meta = ensure_present(services, job.run_id)

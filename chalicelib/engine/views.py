@@ -5,10 +5,11 @@ from __future__ import annotations
 import heapq
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from chalicelib.domain.ids import Job, Token
+from chalicelib.domain.compensation import PHASE, compensating
+from chalicelib.domain.ids import UNDO, Job, Token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import timestamp
 from chalicelib.domain.map_items import parse_progress, progress_field
@@ -45,6 +46,8 @@ def run_view(run_id: str, state: RunState, plan: Plan, public_url: str) -> dict[
         "run_id": run_id,
         "workflow": {"name": meta.get("workflow") or None, "version": int(version) if version else None},
         "status": meta["status"],
+        "phase": PHASE if compensating(meta) else None,
+        "rollback": meta.get("rollback"),
         "revision": int(meta["rev"]),
         "created_at": _time(meta.get("created_at")),
         "started_at": _time(meta.get("started_at")),
@@ -82,23 +85,41 @@ def node_view(
 ) -> tuple[dict[str, Json], list[str]]:
     """(`GET /runs/{id}/nodes/{node}`, artifacts it shows); the newest executions, in the order they began."""
     node = _nodes(plan, standings(state), only=node_id)[node_id]
-    view = {"id": node_id, **node, **_items(state, plan, node_id), "executions": [], "truncated": False}
-    refs: list[str] = []
-    total = 0
-    keyed = [
-        ((start.no, token.text), token) for token in attempts(state, node_id) if (start := began(state, token.text))
-    ]
-    newest = heapq.nlargest(MAX_EXECUTIONS + 1, keyed, key=lambda item: item[0])
-    for _, token in newest:
-        execution, ref = _execution(run_id, state, token, make_job_id, input_of)
-        total += len(json.dumps(execution))
-        if len(view["executions"]) == MAX_EXECUTIONS or (total > MAX_BYTES and view["executions"]):
-            view["truncated"] = True
-            break
-        view["executions"].append(execution)
-        refs += [ref] if ref else []
-    view["executions"].reverse()
-    return view, refs
+    executions = _Listing(run_id, state, make_job_id, input_of)
+    executions.add(attempts(state, node_id))
+    view = {"id": node_id, **node, **_items(state, plan, node_id), "executions": executions.entries}
+    undone = _Listing(run_id, state, make_job_id, input_of)
+    undone.add(attempts(state, UNDO + node_id))
+    if undone.entries:
+        view["compensations"] = undone.entries
+    return {**view, "truncated": executions.truncated or undone.truncated}, executions.refs + undone.refs
+
+
+class _Listing:
+    """The newest of some attempts as an answer shows them, in the order they began."""
+
+    def __init__(
+        self, run_id: str, state: RunState, make_job_id: Callable[[Job], str], input_of: Callable[[Token], Json]
+    ) -> None:
+        self._run_id, self._state, self._make_job_id, self._input_of = run_id, state, make_job_id, input_of
+        self.entries: list[dict[str, Json]] = []
+        #: Artifacts that the entries show.
+        self.refs: list[str] = []
+        self.truncated = False
+
+    def add(self, tokens: Iterable[Token]) -> None:
+        """List them, as many as an answer holds."""
+        keyed = [((start.no, token.text), token) for token in tokens if (start := began(self._state, token.text))]
+        total = 0
+        for _, token in heapq.nlargest(MAX_EXECUTIONS + 1, keyed, key=lambda item: item[0]):
+            entry, ref = _execution(self._run_id, self._state, token, self._make_job_id, self._input_of)
+            total += len(json.dumps(entry))
+            if len(self.entries) == MAX_EXECUTIONS or (total > MAX_BYTES and self.entries):
+                self.truncated = True
+                break
+            self.entries.append(entry)
+            self.refs += [ref] if ref else []
+        self.entries.reverse()
 
 
 def _items(state: RunState, plan: Plan, node_id: str) -> dict[str, Json]:

@@ -27,7 +27,7 @@ for verb in (control.cancel, control.pause, control.resume, control.explain, con
     runs.app.command(verb.__name__)(verb)
 for change in (patches.patch, patches.patches, patches.revert, patches.diff):
     runs.app.command(change.__name__)(change)
-for again in (redo.redrive, redo.rerun, redo.skip, redo.fork):
+for again in (redo.redrive, redo.rerun, redo.skip, redo.fork, redo.rollback):
     runs.app.command(again.__name__)(again)
 app.add_typer(runs.app, name="runs")
 app.add_typer(workflows.app, name="workflows")

@@ -1,4 +1,4 @@
-"""`graft runs redrive|rerun|skip|fork`: run a part of a run again, settle a node, or go on in another run."""
+"""`graft runs redrive|rerun|skip|fork|rollback`: run a part of a run again, go on in another run, or undo it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ NodeId = Annotated[str, typer.Argument(metavar="NODE", help="A node's id.")]
 def redrive(run_id: RunId, url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
     """Run again what failed, timed out or was cancelled, and all behind it."""
     _say(connect(url, token).post(f"/runs/{segment(run_id)}/redrive", {}), as_json)
+
+
+def rollback(run_id: RunId, url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
+    """Undo what the run has completed, newest first; it ends FAILED."""
+    _say(connect(url, token).post(f"/runs/{segment(run_id)}/rollback", {}), as_json)
 
 
 def rerun(run_id: RunId, node_id: NodeId, url: Url = None, token: Token = None, as_json: AsJson = False) -> None:

@@ -86,6 +86,8 @@ def event_line(event: Mapping[str, Json]) -> str:
         if isinstance(count, int) and count > 1:
             parts.append(f"{key} {count}")
     data = event.get("data")
+    if isinstance(data, dict) and data.get("compensation"):
+        parts.append("compensation")
     error = data.get("error") if isinstance(data, dict) else None
     if isinstance(error, dict):
         parts.append(f"{error.get('type')}: {error.get('message')}")

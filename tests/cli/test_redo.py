@@ -1,4 +1,4 @@
-"""`graft runs redrive|rerun|skip|fork|diff` and `patch --add-node` against a scripted server."""
+"""`graft runs redrive|rerun|skip|fork|rollback|diff` and `patch --add-node` against a scripted server."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tests.cli.server import serving
 RUN = {"run_id": "r1", "status": "RUNNING"}
 CASES = {
     "redrive": (("redrive", "r1"), "/runs/r1/redrive", {}),
+    "rollback": (("rollback", "r1"), "/runs/r1/rollback", {}),
     "rerun": (("rerun", "r1", "a"), "/runs/r1/nodes/a/rerun", {}),
     "skip": (("skip", "r1", "a", "--output", '{"n": 1}'), "/runs/r1/nodes/a/skip", {"output": {"n": 1}}),
     "skip one": (

@@ -136,8 +136,13 @@ PROBLEMS = [
     ("bad_value", one(type="wait", config={"seconds": 1}, heartbeat_ms=5), "/nodes/0/heartbeat_ms"),
     ("unknown_key", one(type="succeed", config={"error": "x"}), "/nodes/0/config/error"),
     ("template_not_allowed", one(type="function", config={"handler": "${input.f}"}), "/nodes/0/config/handler"),
-    ("not_available", one(compensate={"type": "transform", "config": {"value": 1}}), "/nodes/0/compensate"),
-    ("not_available", workflow(["a"], on_failure="compensate"), "/on_failure"),
+    ("unknown_type", one(compensate={"type": "wait", "config": {"seconds": 1}}), "/nodes/0/compensate/type"),
+    (
+        "unknown_key",
+        one(compensate={"type": "transform", "config": {"value": 1}, "set": {}}),
+        "/nodes/0/compensate/set",
+    ),
+    ("missing_key", one(compensate={"config": {"value": 1}}), "/nodes/0/compensate/type"),
     ("bad_schema", workflow(["a"], input_schema={"type": "objekt"}), "/input_schema/type"),
     ("bad_schema_ref", workflow(["a"], input_schema={"$ref": "http://x/y"}), "/input_schema/$ref"),
     # ranges

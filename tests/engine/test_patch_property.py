@@ -140,9 +140,10 @@ class Run:
         assert not state["tok"]
         jobs = [task["job_id"] for task in self.harness.tasks]
         assert len(jobs) == len(set(jobs)), "a task was sent twice"
-        tokens = [(t["node_id"], tuple(t["loops"].items()), t["attempt"]) for t in self.harness.tasks]
+        keys = ("node_id", "attempt", "compensation")
+        tokens = [(tuple(t["loops"].items()), *(t.get(key) for key in keys)) for t in self.harness.tasks]
         assert len(tokens) == len(set(tokens)), "an attempt ran twice"
-        cut = meta.get("result") or (plan.on_failure == "fail_fast" and meta["status"] == "FAILED")
+        cut = meta.get("result") or (plan.on_failure != "finish_branches" and meta["status"] == "FAILED")
         if not cut and "fail" not in {node.type for node in plan.nodes.values()}:
             left = set(plan.nodes) - set(standings(state))
             assert not left, f"{left} were left behind"

@@ -29,6 +29,13 @@ def finish(api, run_id):
     return run
 
 
+def compensated(api, run_id):
+    """The nodes that were undone, in that order."""
+    events = api.get(f"/runs/{run_id}/events", limit=1000)["events"]
+    undone = [event for event in events if event["data"].get("compensation")]
+    return [event["node_id"] for event in undone if event["type"] == "node_completed"]
+
+
 @pytest.mark.stack
 @pytest.mark.parametrize(("folder", "case"), CASES)
 def test_the_example_gives_the_expected_result(stack, folder, case):
@@ -40,6 +47,10 @@ def test_the_example_gives_the_expected_result(stack, folder, case):
         assert run["output"] == case["output"]
     if "error" in case:
         assert case["error"].items() <= run["error"].items()
+    if "rollback" in case:
+        assert run["rollback"] == case["rollback"]
+    if "compensated" in case:
+        assert compensated(api, run["run_id"]) == case["compensated"]
     for name, expected in case.get("nodes", {}).items():
         assert expected.items() <= run["nodes"][name].items(), name
     api.close()

@@ -166,6 +166,18 @@ def test_reads_over_random_histories_give_what_the_definition_says(seed: int, bo
         assert (again.nodes, again.vars) == (answer.nodes, answer.vars)
 
 
+def test_an_outcome_that_is_named_by_its_key_is_read_even_where_no_pointer_leads_to_it(board: Board) -> None:
+    begin(board, "a")
+    old = settle(board, Token("x", (("l", 1),)), "old", drop=[("last", "x@l=1")])
+    settle(board, Token("x", (("l", 1),), epoch=1), "new")
+    board.commit(said(Draft(drop=[("last", "x@l=1"), ("last", "x@")])))
+    assert read(board, 99, "x@l=1", "x@") is None
+    assert [read(board, no, "x@l=1#0") for no in (old - 1, old, 99)] == [None, "old", "old"]
+    assert (read(board, 99, "x@l=1#1"), read(board, 99, "x@l=1#2")) == ("new", None)
+    call = ReadCall("r1", 99, nodes=(("x", ("x@l=1#0",)), ("y", ("x@#0",))))
+    assert twin_read(board.stored(), call).nodes == board.store.read([call])[0].nodes
+
+
 def test_the_fields_of_a_reader_are_tried_from_the_inside_out(board: Board) -> None:
     begin(board, "a")
     settle(board, Token("x", (("l", 1),)), "inner")

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from chalicelib.domain.ids import Token, parse_token
+from chalicelib.domain.ids import UNDO, Token, parse_token
 from chalicelib.engine.ports import RunState
 from tests.simulation.reference_state import Result
 from tests.simulation.shared_reads import without
@@ -29,8 +29,27 @@ def found(state: RunState, tasks: list[dict[str, Json]], document: dict[str, Jso
         "nodes": {node["id"]: _node_status(state, node["id"]) for node in document["nodes"]},
         "executions": _executions(state),
         "vars": {name: json.loads(text.split("|", 2)[2]) for name, text in state["vars"].items() if "#" not in name},
-        "tasks": {(t["node_id"], tuple(t["loops"].items())): without(t["config"]) for t in tasks if t["attempt"] == 1},
+        "tasks": {_place(t): without(t["config"]) for t in tasks if t["attempt"] == 1 and "compensation" not in t},
+        "undone": _undone(state, {_place(t): t["config"] for t in tasks if "compensation" in t}, document),
     }
+
+
+def _place(task: dict[str, Json]) -> tuple[str, tuple[Any, ...]]:
+    return task["node_id"], tuple(task["loops"].items())
+
+
+def _undone(state: RunState, configs: dict[Any, Json], document: dict[str, Json]) -> dict[Any, Any]:
+    """How each undo ended, and its config: of a task as it was sent, of inline work as what it gave."""
+    inline = {node["id"] for node in document["nodes"] if node.get("compensate", {}).get("type") == "transform"}
+    undone = {}
+    for text, record in state["done"].items():
+        token, status = parse_token(text), record.split("|")[3]
+        if text.startswith(UNDO) and status != "RETRIED":
+            key = (token.node.removeprefix(UNDO), token.scope)
+            value = json.loads(state["val"][token.value_key].split("|", 1)[1])
+            given = {"value": value["o"]} if key[0] in inline and "o" in value else configs.get(key)
+            undone[key] = (status, given)
+    return undone
 
 
 def _ends(state: RunState) -> list[tuple[Token, str]]:
@@ -61,7 +80,7 @@ def _node_status(state: RunState, node: str) -> str:
 
 def joins_wait_for_cancelled_work(state: RunState, document: dict[str, Json]) -> bool:
     """Whether this may be a case of ALWAYS_AFTER_FAILURE."""
-    cancelling = document.get("on_failure", "fail_fast") == "fail_fast" and state["meta"]["status"] == "FAILED"
+    cancelling = document.get("on_failure") != "finish_branches" and state["meta"]["status"] == "FAILED"
     return cancelling and any(edge.get("on") == "always" for edge in document["edges"])
 
 
@@ -76,7 +95,8 @@ def differences(engine: Found, result: Result, document: dict[str, Json]) -> lis
         engine["error"] = None
     sent, wanted["tasks"] = engine.pop("tasks"), _function_tasks(wanted["tasks"], document)
     nodes, executions = engine.pop("nodes"), engine.pop("executions")
-    lines = _difference(engine, wanted)
+    undone = engine.pop("undone")
+    lines = _difference(engine, wanted) + _mapping("undone", undone, wanted["undone"])
     lines += _mapping("nodes", nodes, wanted["nodes"]) + _mapping("executions", executions, wanted["executions"])
     cancelled = {(node, scope) for node, scope, attempt, s in executions if s == "CANCELLED" and attempt == 1}
     for key in cancelled - set(sent):  # begun and cancelled at once: it may never have been sent

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import random
 from typing import Any
 
 from tests.simulation.generate_pieces import Pieces
 from tests.simulation.generate_text import Around, reference, template
 from tests.simulation.reference_graph import Scope
-from tests.simulation.reference_state import Behave, Outcome
+from tests.simulation.reference_state import UNDO_ATTEMPTS, Behave, Outcome
 
 ERRORS = ("Boom", "Flaky")
 
@@ -37,7 +38,27 @@ def workflow(rng: random.Random, *, size: int = 15, confluent: bool = True) -> d
     document["vars"] = pieces.variables
     if rng.random() < 0.4:
         document["output"] = _output(rng, here, pieces)
+    _undo(document)
     return document
+
+
+def _undo(document: dict[str, Any]) -> None:
+    """Let some runs that fail be rolled back. An undo reads what no order of cancelled work changes."""
+    rng = random.Random(json.dumps(document))
+    if document.get("on_failure") == "finish_branches" or rng.random() < 0.6:
+        return
+    document["on_failure"] = "compensate"
+    params = {"undo": "${output}", "v": "${vars.v0}"}
+    for node in document["nodes"]:
+        if node["type"] in ("fail", "succeed") or rng.random() < 0.3:
+            continue
+        if rng.random() < 0.3:
+            node["compensate"] = {"type": "transform", "config": {"value": rng.choice([params, "${output.none.n}"])}}
+            continue
+        node["compensate"] = {"type": "function", "config": {"handler": "echo", "params": params}}
+        node.setdefault("metadata", {}).setdefault("sim", {})["undo"] = rng.choice([0.0, 0.2, 0.6])
+        if rng.random() < 0.5:
+            node["compensate"]["retry"] = {"max_attempts": 2, "backoff_ms": 1}
 
 
 def _output(rng: random.Random, here: Around, pieces: Pieces) -> Any:
@@ -55,8 +76,9 @@ def run_input(rng: random.Random) -> dict[str, Any]:
 def behaviour(rng: random.Random, document: dict[str, Any]) -> Behave:
     """Workers for a document: the same answer whenever the same attempt is asked for.
 
-    A node fails only where its `metadata.sim` says so: `fail` is the share of failing attempts, `final` the share of
-    failures that are not retryable. Outputs are `{"n": 0..4, "node": id}`, with `next_nodes` where a branch needs them.
+    A node fails only where its `metadata.sim` says so: `fail` is the share of failing attempts, `undo` that of what
+    undoes it, `final` the share of failures that are not retryable. Outputs are `{"n": 0..4, "node": id}`, with
+    `next_nodes` where a branch needs them.
     """
     seed = rng.getrandbits(64)
     nodes = {node["id"]: node for node in document["nodes"]}
@@ -66,7 +88,7 @@ def behaviour(rng: random.Random, document: dict[str, Any]) -> Behave:
         digest = hashlib.sha256(f"{seed}|{name}|{scope!r}|{attempt}".encode()).digest()
         chance = random.Random(int.from_bytes(digest[:8], "big"))
         odds = nodes[name].get("metadata", {}).get("sim", {})
-        if chance.random() < odds.get("fail", 0.0):
+        if chance.random() < odds.get("undo" if attempt > UNDO_ATTEMPTS else "fail", 0.0):
             return Outcome("failed", None, chance.choice(ERRORS), chance.random() >= odds.get("final", 0.0))
         output: dict[str, Any] = {"n": chance.randrange(5), "node": name}
         choices = nodes[name].get("branch", {}).get("available_next_nodes", [])

@@ -10,7 +10,7 @@ from typing import Any
 import redis
 
 from chalicelib.adapters.redis.keys import run_key
-from chalicelib.domain.ids import parse_job_id, parse_token
+from chalicelib.domain.ids import UNDO, parse_job_id, parse_token
 from chalicelib.domain.journal import Item, expand, parse_item
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.ports import JournalItem
@@ -37,6 +37,9 @@ class Chain:
     dropped: set[str] = field(default_factory=set)
     #: Settlements that are not retried, by (node, scope, index, epoch).
     ends: Counter[tuple[Any, ...]] = field(default_factory=Counter)
+    #: Node instance -> commit by which it completed last; the commit whose work was undone last.
+    completed: dict[str, int] = field(default_factory=dict)
+    undone: int = 1 << 60
     status: str = "PENDING"
 
 
@@ -83,11 +86,14 @@ class Audit:
         if "settle" in body:
             token, status, _ = body["settle"]
             self._close(chain, token, status, place)
+            if status == "COMPLETED":
+                chain.completed[token.split("#")[0]] = item.no
         for token in [text for text, _ in body.get("skips", []) if text not in chain.dropped]:
             self._end(chain, token, place)
         chain.dropped |= set(item.dropped)
         for emit in item.opened():
             require(emit[0] not in chain.opened, f"{place} creates {emit[0]} a second time")
+            self._undo(chain, emit[0], emit[1], place)
             chain.opened.add(emit[0])
         for token in (*item.cancelled, *item.lost):
             self._close(chain, token, "CANCELLED", place)
@@ -98,6 +104,16 @@ class Audit:
         if chain.status not in ENDED:
             require(bool(outstanding) or bool(item.end) or idle, f"{place} leaves nothing outstanding in a live run")
 
+    def _undo(self, chain: Chain, token: str, instance: str, place: str) -> None:
+        """Undos run one at a time, and go back in time."""
+        if not token.startswith(UNDO):
+            return
+        others = [text for text in chain.opened - chain.closed if UNDO in text]
+        require(not others, f"{place} begins {token} while {others} are outstanding")
+        done = chain.completed[instance.removeprefix(UNDO)]
+        require(done < chain.undone or token.split(".")[-1] != "1", f"{place} undoes {instance} out of order")
+        chain.undone = done
+
     def _close(self, chain: Chain, token: str, status: str, place: str) -> None:
         require(token in chain.opened, f"{place} settles {token}, which was never created")
         require(token not in chain.closed, f"{place} settles {token} a second time")
@@ -107,7 +123,7 @@ class Audit:
 
     def _end(self, chain: Chain, text: str, place: str) -> None:
         token = parse_token(text)
-        if token.node.startswith("$"):
+        if token.node.startswith("$") and not token.node.startswith(UNDO):
             return
         key = (token.node, token.scope, token.index, token.epoch)
         chain.ends[key] += 1

@@ -52,7 +52,7 @@ BUGS = (
     Bug("tokens name the innermost loop alone", "chalicelib/domain/ids.py",
         'for node, count in scope)\n', 'for node, count in scope[-1:])\n'),
     Bug("fail_fast cancels nothing", "chalicelib/domain/failing.py",
-        'draft.cancel_all = plan.on_failure == "fail_fast"', "draft.cancel_all = False"),
+        'draft.cancel_all = plan.on_failure != "finish_branches"', "draft.cancel_all = False"),
     Bug("a retry has the attempt's own number", "chalicelib/domain/failing.py",
         "attempt=token.attempt + 1)", "attempt=token.attempt)"),
     Bug("a failure that may not be retried is retried", "chalicelib/domain/retry.py",
@@ -72,6 +72,10 @@ BUGS = (
         "while record and tonumber(string.match(record, '^%d+')) > as_of do", "while false do"),
     Bug("a step writes its own commits alone", "chalicelib/engine/flush.py",
         "if not pending.lease or numbers != list(range(pending.mark + 1, last + 1)):", "if False:"),
+    Bug("what is left to undo is forgotten", "chalicelib/domain/compensation.py",
+        "_undo(plan, left) if left else", "_undo(plan, left[1:]) if left[1:] else"),
+    Bug("undos run in the order of completion", "chalicelib/domain/compensation.py",
+        "key=lambda entry: -entry[2])", "key=lambda entry: entry[2])"),
     Bug("losers run on", f"{LUA}/commit.lua", "if arrival[8] then", "if false then"),
 )  # fmt: skip
 

@@ -17,7 +17,7 @@ from typing import Any
 from tests.simulation.reference_board import Board
 from tests.simulation.reference_cel import CelError, render
 from tests.simulation.reference_graph import Edge, Scope
-from tests.simulation.reference_state import Behave, Outcome, Place, Result, Schedule, Unit
+from tests.simulation.reference_state import UNDO_ATTEMPTS, Behave, Outcome, Place, Result, Schedule, Unit
 
 _STEP_LIMIT = 100_000
 
@@ -42,9 +42,11 @@ class _Run(Board):
         for unit in self.units:
             self.record(unit, "CANCELLED")
         status, output = self.final or self.ending()
+        if status == "FAILED" and self.document.get("on_failure") == "compensate":
+            self.roll_back()
         cut_short = bool(self.final) or self.survivors is not None
         nodes = {name: self.status(name) for name in self.graph.nodes}
-        state = (+self.executions, self.vars, self.tasks, self.failures, cut_short, self.notes)
+        state = (+self.executions, self.vars, self.tasks, self.undone, self.failures, cut_short, self.notes)
         return Result(status, self.error, output, nodes, *state)
 
     def ending(self) -> tuple[str, Any]:
@@ -59,6 +61,27 @@ class _Run(Board):
         except CelError:
             self.error = {"type": "TemplateError", "node_id": None}
             return "FAILED", None
+
+    def roll_back(self) -> None:
+        """Undoes what is completed, newest first, one at a time; what fails is passed over."""
+        for name, scope in reversed(self.completed):
+            body, place = self.graph.nodes[name].get("compensate"), self.places[name][scope]
+            if body is not None and place.status == "COMPLETED":
+                self.undone[(name, scope)] = self.undo(name, scope, body, {"output": place.output})
+
+    def undo(self, name: str, scope: Scope, body: dict[str, Any], extra: dict[str, Any]) -> tuple[str, Any]:
+        try:
+            config = render(body["config"], self.env(scope, extra))
+        except CelError:
+            self.notes["undo without config"] += 1
+            return "FAILED", None
+        for attempt in range(1, _STEP_LIMIT):
+            outcome = Outcome() if body["type"] == "transform" else self.behave(name, scope, UNDO_ATTEMPTS + attempt)
+            if outcome.status == "completed" or not _retried(body.get("retry", {}), attempt, outcome):
+                break
+        done = "COMPLETED" if outcome.status == "completed" else "FAILED"
+        self.notes[f"undo {done}"] += 1
+        return done, config
 
     def choose(self) -> int:
         if isinstance(self.schedule, random.Random):

@@ -32,6 +32,8 @@ class Board:
         self.vars = dict(document.get("vars", {}))
         self.executions: Counter[Any] = Counter()
         self.tasks: dict[tuple[str, Scope], Any] = {}
+        self.completed: list[tuple[str, Scope]] = []
+        self.undone: dict[tuple[str, Scope], tuple[str, Any]] = {}
         self.failures: list[str] = []
         self.error: dict[str, Any] | None = None
         self.final: tuple[str, Any] | None = None
@@ -98,6 +100,7 @@ class Board:
         place = self.place(unit.node, unit.scope)
         place.status, place.output, place.error, place.attempt = status, output, error, unit.attempt
         self.executions[(unit.node, unit.scope, unit.attempt, status)] += 1
+        self.completed += [(unit.node, unit.scope)] if status == "COMPLETED" else []
 
     def cancel(self, units: list[Unit]) -> None:
         self.units = [unit for unit in self.units if unit not in units]

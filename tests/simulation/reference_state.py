@@ -14,6 +14,10 @@ from tests.simulation.reference_graph import Scope
 Execution = tuple[str, Scope, int, str]
 
 
+#: Workers are asked for the attempts of an undo as for attempts of the node from this number on.
+UNDO_ATTEMPTS = 100
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What one attempt of a worker gives. `error` is the error type of a failed one."""
@@ -72,6 +76,8 @@ class Result:
     vars: dict[str, Any]
     #: (node, scope) -> the resolved config of its first attempt.
     tasks: dict[tuple[str, Scope], Any]
+    #: (node, scope) of what was undone -> how that ended, and the resolved config of its first attempt.
+    undone: dict[tuple[str, Scope], tuple[str, Any]]
     #: Nodes whose failure nothing handled, in the order met.
     failures: list[str]
     #: True if a `fail` or `succeed` node, or a failure under fail_fast, cut the run short.
@@ -96,4 +102,5 @@ class Result:
             "executions": executions,
             "vars": self.vars,
             "tasks": self.tasks,
+            "undone": self.undone,
         }

@@ -117,7 +117,11 @@ def features(document: dict[str, Any]) -> set[str]:
     for edge in document["edges"]:
         found.add(f"on {edge.get('on', 'success')}" + (" if" if "condition" in edge else ""))
     for name, node in graph.nodes.items():
-        found |= {f"type {node['type']}", f"depth {len(graph.loops[name])}", *(node.keys() & {"retry", "set"})}
+        found |= {
+            f"type {node['type']}",
+            f"depth {len(graph.loops[name])}",
+            *(node.keys() & {"retry", "set", "compensate"}),
+        }
         found |= {f"join {json.dumps(node['join'])}"} if "join" in node else set()
         branch, loop = node.get("branch", {}), node.get("loop", {})
         if branch:
@@ -139,7 +143,8 @@ def listed(document: dict[str, Any], edge: Any) -> bool:
 
 
 ALWAYS_SEEN = {
-    "on_failure None", "on_failure fail_fast", "on_failure finish_branches", "entries 1", "entries 2", "vars.",
+    "on_failure None", "on_failure fail_fast", "on_failure finish_branches",
+    "on_failure compensate", "compensate", "entries 1", "entries 2", "vars.",
     "iteration", "input.items", " ? ", "&&", "||", "!(", "missing", "$${", "ctx.", "ctx[", "output template",
     "on success",
     "on success if", "on failure", "on failure if", "on always", "type function", "type transform", "type pass",
@@ -152,6 +157,7 @@ SEEN_IN_RACES = {'join {"any": true, "cancel_losers": true}', 'join {"count": 1,
 NOTES = {
     "loop back", "loop break", "loop over", "loop timeout", "loop limit", "join fired", "skip", "branch matched",
     "branch default", "failure handled", "failure unhandled", "failure unhandled, always taken", "retry", "fail",
+    "undo COMPLETED", "undo FAILED", "undo without config",
     "succeed", "condition_failed", "late arrival", "skipped by a failure that left the loop", "join out of reach",
 }  # fmt: skip
 RACE_NOTES = {"cancelled", "loser never started", "failure without consequence"}

@@ -106,7 +106,8 @@ class PatchedWorld(World):
             missing = {key for run, key in self.accepted if run == run_id} - set(made)
             require(not missing, f"accepted patches are lost: {missing}")
             plan = self.services().plans.load(state["meta"]["graph"])
-            cut = "result" in state["meta"] or (plan.on_failure == "fail_fast" and state["meta"]["status"] == "FAILED")
+            failed = plan.on_failure != "finish_branches" and state["meta"]["status"] == "FAILED"
+            cut = "result" in state["meta"] or failed
             left = set(plan.nodes) - set(standings(state))
             cut = cut or "fail" in {node.type for node in plan.nodes.values()}
             require(cut or not left, f"run {run_id} left {left} behind")

@@ -32,6 +32,7 @@ from tests.doubles.schedules import MemorySchedules
 from tests.simulation.drawn import draw
 from tests.simulation.invariants import Audit, require
 from tests.simulation.ports import SIGNALS, WatchedJournal, WatchedQueues, WatchedStore, pausing
+from tests.simulation.reference_state import UNDO_ATTEMPTS
 from tests.simulation.strands import Killed, Strand, Strands
 
 Json = Any
@@ -238,7 +239,8 @@ class World:
                 self.queues.delete(queue, message.receipt)
 
     def _answer(self, task: dict[str, Json]) -> str:
-        outcome = self.runs[task["run_id"]].behave(task["node_id"], tuple(task["loops"].items()), task["attempt"])
+        attempt = task["attempt"] + (UNDO_ATTEMPTS if "compensation" in task else 0)
+        outcome = self.runs[task["run_id"]].behave(task["node_id"], tuple(task["loops"].items()), attempt)
         signal = {"version": "1.0", **{name: task[name] for name in ("job_id", "run_id", "node_id")}}
         if outcome.status == "completed":
             return json.dumps({**signal, "status": "completed", "result": outcome.output})

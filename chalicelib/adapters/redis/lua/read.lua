@@ -21,7 +21,7 @@ local nodes, vars = {}, {}
 for i, fields in ipairs(call.nodes) do
   nodes[i] = false
   for _, field in ipairs(fields) do
-    local record = newest(field, known)
+    local record = string.find(field, '#', 1, true) and known(field) or newest(field, known) -- a '#': that very outcome
     if record then
       nodes[i] = record
       break
