@@ -13,10 +13,12 @@ from chalicelib.domain.errors import Unavailable
 from chalicelib.domain.ids import Job, Token, job_id, parse_token
 from chalicelib.domain.journal import Item
 from chalicelib.engine.flush import Written, journal_item, write_items
+from chalicelib.engine.history import advance_snapshot
 from chalicelib.engine.ports import JournalItem, Outgoing
 from chalicelib.engine.rebuild import give_way
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import Work, continue_text, wake_text
+from chalicelib.engine.snapshots import EVERY
 from chalicelib.engine.store_calls import CommitAnswer
 from chalicelib.engine.waiting_list import make_known
 
@@ -68,6 +70,10 @@ class RunWrites:
     #: True if other steps may be at this run, or nothing more will come: the mark is moved at once.
     settle_mark: bool = False
     origins: set[int] = field(default_factory=set)
+
+    def passed(self, every: int, last: int) -> bool:
+        """Whether one of this step's commits, up to `last`, has a number that is a multiple of `every`."""
+        return bool(self.items) and last // every > (min(self.items) - 1) // every
 
 
 @dataclass(slots=True)
@@ -156,6 +162,9 @@ class Effects:
                 services.store.acknowledge(acks)
             except Unavailable:
                 log.warning("the journaled mark was not moved; the next step of these runs moves it")
+        for run_id, last in written.items():
+            if self.runs[run_id].passed(EVERY, last.no):
+                advance_snapshot(services, run_id)
 
     def _sent(self, run_id: str) -> list[str]:
         begun = [job.token for job, _ in self.begun if job.run_id == run_id]
