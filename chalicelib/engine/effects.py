@@ -90,6 +90,8 @@ class Effects:
     #: (message, position of the signal it comes from).
     refused: list[tuple[Outgoing, int]] = field(default_factory=list)
     continues: list[Work] = field(default_factory=list)
+    #: Works whose run was rebuilt: they are tried again in the next round.
+    recovered: list[Work] = field(default_factory=list)
     #: Deadlines of attempts that began, and of attempts that were heard of (see rearm.attempt_deadlines).
     due: dict[str, int] = field(default_factory=dict)
     beats: dict[str, int] = field(default_factory=dict)

@@ -34,6 +34,8 @@ class Case:
     run: Mapping[str, Json] = field(default_factory=dict)
     error: Mapping[str, Json] = field(default_factory=dict)
     nodes: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    #: (what, body) of the POSTs that its client sends to the run once it is started, in order.
+    controls: tuple[tuple[str, Json], ...] = ()
 
     @property
     def weight(self) -> int:
@@ -66,7 +68,7 @@ def _short(value: Json) -> str:
 def all_cases(data_port: int) -> list[Case]:
     """Every case; the demo fetches its data from this loopback port."""
     cases = [case for path in sorted(EXAMPLES.glob("*/expected.json")) for case in _of_folder(path)]
-    return [*cases, *_analyst(), _waiting(), _late_attempt(), _late_run(), _demo(data_port)]
+    return [*cases, *_analyst(), _waiting(), _patched(), _late_attempt(), _late_run(), _demo(data_port)]
 
 
 def _of_folder(path: Path) -> list[Case]:
@@ -93,6 +95,22 @@ def _waiting() -> Case:
     """The self-editing example's run, which waits until its shop closes."""
     case = _of_folder(EXAMPLES / "self_editing" / "expected.json")[0]
     return Case("waiting", case.document, {**case.input, "open_s": WAITING_S}, case.status, case.run)
+
+
+def _patched() -> Case:
+    """A run that its client pauses, patches and lets go on, whatever is down meanwhile."""
+    first = {"id": "first", "type": "wait", "config": {"seconds": WAITING_S}}
+    echo = {"type": "function", "config": {"handler": "echo", "params": {"n": 2}}}
+    document = {"nodes": [first, {"id": "second", **echo}], "edges": [{"from": "first", "to": "second"}]}
+    added = {"id": "third", "type": "transform", "config": {"value": "${ctx.second.output.n + 1}"}}
+    operations = [
+        {"op": "add", "path": "/nodes/-", "value": added},
+        {"op": "add", "path": "/edges/-", "value": {"from": "second", "to": "third"}},
+    ]
+    patch = {"operations": operations, "description": "one more"}
+    controls: tuple[tuple[str, Json], ...] = (("pause", {}), ("patch", patch), ("resume", {}))
+    run = {"output": {"third": 3}, "revision": 1}
+    return Case("patched", document, {}, "COMPLETED", run, controls=controls)
 
 
 def _late_attempt() -> Case:

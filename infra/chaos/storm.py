@@ -155,6 +155,8 @@ def _live(scene: Scene, run: Started, answers: Answers, key: str, within_s: floa
     body = {"workflow": run.case.document, "input": run.case.input}
     try:
         run.run_id = client.patient("POST", "/runs", body, key)["run_id"]
+        for number, (what, sent) in enumerate(run.case.controls):
+            client.patient("POST", f"/runs/{run.run_id}/{what}", sent, f"{key}-{number}")
         while (now := client.patient("GET", f"/runs/{run.run_id}"))["status"] not in ENDED:
             if time.monotonic() > deadline:
                 why = client.patient("GET", f"/runs/{run.run_id}/explain")
