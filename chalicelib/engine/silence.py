@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chalicelib.domain.ids import job_id, parse_token
+from chalicelib.domain.node_kinds import node_at
 from chalicelib.domain.records import Began, parse_began
 from chalicelib.engine.controls import continue_jobs
 from chalicelib.engine.services import Services
@@ -46,5 +47,4 @@ def send_silent(services: Services, run_id: str, meta: Mapping[str, str]) -> int
 
 def _watched(services: Services, began: Began, name: str) -> bool:
     """Whether the attempt's heartbeats say that it lives, or fail it."""
-    node = services.plans.load(began.graph).nodes.get(parse_token(name).node)
-    return node is not None and node.heartbeat_ms is not None
+    return node_at(services.plans.load(began.graph), parse_token(name)).heartbeat_ms is not None

@@ -108,12 +108,12 @@ def _look_after(services: Services, partition: str, run_id: str, record: Json, g
             services.store.retire(run_id)
             services.directory.delete((partition, run_id))
         return
-    lost = services.store.snapshot(run_id, ("meta",)) is None
-    meta = ensure_present(services, run_id)
+    state = services.store.snapshot(run_id, ("meta",))
+    meta = ensure_present(services, run_id) if state is None else state["meta"]
     if meta["status"] in ENDED:
         return
     if int(meta["no"]) > int(meta["mark"]):
         _write(services, run_id)
-    send_waiting(services, run_id, now if lost else now - UNSENT_MS)
+    send_waiting(services, run_id, now if state is None else now - UNSENT_MS)
     send_silent(services, run_id, meta)
     catch_up(services, run_id, meta)
