@@ -10,7 +10,7 @@ from chalicelib.engine.ports import JournalItem
 #: How much wider each further look of one read is.
 GROWTH = 4
 #: A read of more items than this wants a whole history, not news.
-NEWS = 200
+NEWS = 500
 _FIRST_SHARDED_WINDOW = (FLAT_SEQS + 1) // WINDOW
 
 

@@ -17,7 +17,7 @@ from chalicelib.engine.snapshots import EVERY, Snapshot, keep, newest, recorded,
 log = logging.getLogger("graft.snapshots")
 
 #: Items of one journal read, and of the first: a run that is no longer is folded at once, whatever else is kept of it.
-PAGE, FIRST_PAGE = 500, 100
+PAGE, FIRST_PAGE = 1000, 100
 #: A run is behind with its snapshots when so many spacings of events have no part in one: a commit is about two events.
 BEHIND = 4
 

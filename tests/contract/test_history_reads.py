@@ -41,13 +41,13 @@ def test_a_long_history_is_read_with_about_one_query_a_partition_and_page(seed):
     most = rng.choice([1, 3, 9])
     items = chain("r", *[rng.randint(1, most) for _ in range(3000)])
     table = Table(items)
-    assert whole(table, 500) == items
-    pages = 3000 / 500
+    assert whole(table, 1000) == items
+    pages = 3000 / 1000
     assert table.queries <= (pages + 1) * SHARDS * (1 + most / 2)
     assert table.given <= 4 * len(items)
 
 
-@pytest.mark.parametrize("limit", [1, 100, 200])
+@pytest.mark.parametrize("limit", [1, 100, 500])
 def test_a_look_for_news_stays_a_few_queries(limit):
     items = chain("r", *[2] * 1500)
     table = Table(items)

@@ -13,7 +13,7 @@ from chalicelib.domain.errors import Unavailable
 from chalicelib.domain.fold import fold
 from chalicelib.engine.directory_keys import snapshot_key
 from chalicelib.engine.forks import ForkRequest, fork_run
-from chalicelib.engine.history import FIRST_PAGE, advance_snapshot, catch_up, load_items, load_state
+from chalicelib.engine.history import FIRST_PAGE, PAGE, advance_snapshot, catch_up, load_items, load_state
 from chalicelib.engine.snapshots import EVERY, newest, recorded, spacing_of
 from chalicelib.engine.verify import verify_run
 from tests.engine.harness import Harness
@@ -194,7 +194,7 @@ def test_a_broken_snapshot_is_made_anew_in_bounded_steps(harness: Harness, long:
     for _ in range(3):
         reads.clear()
         advance_snapshot(harness.services, long)
-        assert sum(reads) <= 2 * EVERY + FIRST_PAGE + 2 * 500
+        assert sum(reads) <= 2 * EVERY + FIRST_PAGE + 2 * PAGE
         kept = newest(harness.services, long)
     assert kept is not None and kept.no >= 3000
     assert verify_run(harness.services, "acme", long)["ok"]
