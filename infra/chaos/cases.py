@@ -13,6 +13,8 @@ from infra.cli import demo_data
 from infra.cli.documents import read_document
 
 Json = Any
+#: Examples that are no part of a storm: this one's worker is a Node.js program of its own.
+LEFT_OUT = frozenset({"node_worker"})
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 #: How often an example is drawn; the others have the usual weight.
 WEIGHTS = {"fan_out_200": 2, "demo": 3}
