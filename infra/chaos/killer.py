@@ -19,7 +19,7 @@ VICTIMS = {"pollers": 3, "workers": 2, "api": 2, "schedules": 1, "redis": 2}
 #: What half of whose kills are aimed at an unfinished commit; the others fall where they fall.
 AIMED = frozenset({"pollers", "redis"})
 #: Seconds for which an aimed kill looks for a moment at which its victim has an unfinished commit.
-AIM_S = 1.5
+AIM_S = 2.5
 #: Milliseconds: a commit in Redis that is older has been journaled, mostly, and is not worth a look.
 FRESH_MS = 20
 #: Seconds after which a commit of a process that still lives would be in the journal.
@@ -58,11 +58,17 @@ class Killer:
         """Kill one process after another until `stopping`."""
         while not stopping.wait(self.rng.uniform(0.5, 1.5) * self.every_s):
             kind = self._next_kind()
-            aimed = self.rng.random() < 0.5 and kind in AIMED
+            half = self.rng.random() < 0.5
+            aimed = kind in AIMED and (half or not self.hit)
             pids = {name: pid for name, pid in self.stack.pids().items() if name.startswith(kind)}
             name = self.rng.choice(sorted(pids))
             with suppress(ProcessLookupError):  # it is down already
                 self._kill(name, pids[name], aimed)
+
+    @property
+    def hit(self) -> bool:
+        """Whether some kill has cut off a commit."""
+        return any(kill.cut for kill in self.kills)
 
     def _next_kind(self) -> str:
         if not self._round:

@@ -25,6 +25,8 @@ STARTING = 0.9
 AT_ONCE = 8
 #: Seconds after the storm in which every run must have ended.
 SETTLE_S = 120.0
+#: Seconds for which a storm that has hit no commit goes on while runs live.
+EXTRA_S = 20.0
 #: Seconds between two looks of a client at its run.
 LOOK_S = 0.4
 #: Feeds followed at a time, and seconds of their long polls.
@@ -132,6 +134,8 @@ def rage(scene: Scene, plan: Plan) -> Storm:
             for i, (delay, run, within) in enumerate(zip(delays, storm.runs, left, strict=True))
         ]
         time.sleep(max(0.0, plan.seconds - (time.monotonic() - begun)))
+        while not killer.hit and storm.live() and time.monotonic() - begun < plan.seconds + EXTRA_S:
+            time.sleep(LOOK_S)
         stopping.set()
         hands[0].join()
         for one in work:

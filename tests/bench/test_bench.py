@@ -66,8 +66,8 @@ def test_a_plain_hop_in_a_patched_run_counts_one_round_trip_after_the_first(sect
 
 
 def test_a_lost_run_comes_back_in_counted_calls(sections: dict[str, Section]) -> None:
-    """The sweep asks each slice once; a run that is not there takes at most ten round trips, one read and one write; the
-    step that misses a run asks first whether it has ended."""
+    """The sweep asks each slice once; a lost run takes at most ten round trips, one read and one write. A step that misses
+    a run asks first whether it has ended."""
     recovery, runs = sections["recovery"], TINY.live_runs // 2
     slices = 15 / runs
     assert value(recovery, f"{runs} waiting runs: redis round trips of a run") <= 10

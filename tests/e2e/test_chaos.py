@@ -11,7 +11,7 @@ from infra.chaos.storm import Plan, run_storm
 
 @pytest.mark.stack
 def test_no_kill_of_a_process_or_of_redis_with_its_data_costs_a_run_anything():
-    plan = Plan(runs=16, seconds=10, seed=4, every_s=0.6)
+    plan = Plan(runs=24, seconds=10, seed=4, every_s=0.6)
     verdict: Verdict = run_storm(plan, judge)
     print(tell(verdict))
     assert verdict.breaches == []
