@@ -66,7 +66,7 @@ def test_a_plain_hop_in_a_patched_run_counts_one_round_trip_after_the_first(sect
 
 
 def test_a_lost_run_comes_back_in_counted_calls(sections: dict[str, Section]) -> None:
-    """The sweep asks each slice once; a lost run takes at most ten round trips, one read and one write. A step that misses
+    """The sweep asks each slice once. A lost run takes at most ten round trips, a read and a write. A step that misses
     a run asks first whether it has ended."""
     recovery, runs = sections["recovery"], TINY.live_runs // 2
     slices = 15 / runs
