@@ -51,6 +51,8 @@ class Settings:
     scheduler_group: str = "default"
     #: Milliseconds between two passes of the sweep, which looks at one slice of the live runs each time.
     sweep_ms: int = 60_000
+    #: Milliseconds after its end at which a run's keys leave Redis; its journal stays.
+    grace_ms: int = 3_600_000
     #: True where the queue mappings report partial batch failures (FunctionResponseTypes).
     partial_batches: bool = False
     limits: Limits = field(default_factory=Limits)
@@ -89,6 +91,7 @@ class Settings:
             scheduler_role_arn=env.get("GRAFT_SCHEDULER_ROLE_ARN", ""),
             scheduler_group=env.get("GRAFT_SCHEDULER_GROUP", "default"),
             sweep_ms=_number(env, "GRAFT_SWEEP_MS", 60_000),
+            grace_ms=_number(env, "GRAFT_GRACE_MS", 3_600_000),
             partial_batches=_flag(env, "GRAFT_PARTIAL_BATCHES"),
             limits=_limits(env.get("GRAFT_LIMITS", "")),
         )

@@ -9,6 +9,8 @@ from chalicelib.engine.ports import JournalItem
 
 #: How much wider each further look of one read is.
 GROWTH = 4
+#: A read of more items than this wants a whole history, not news.
+NEWS = 500
 _FIRST_SHARDED_WINDOW = (FLAT_SEQS + 1) // WINDOW
 
 
@@ -39,7 +41,8 @@ def _from(query: Query, seq: int, limit: int) -> list[JournalItem]:
     appending while the partitions are read one by one) is taken.
     """
     found: list[JournalItem] = []
-    start, width = seq, WINDOW
+    # A commit has about two events. Wide at once, each partition is asked once and gives what is wanted.
+    start, width = seq, WINDOW if limit <= NEWS else max(WINDOW * SHARDS, 2 * limit)
     while len(found) < limit:
         most = limit - len(found)
         if seq <= FLAT_SEQS:

@@ -14,7 +14,7 @@ Json = Any
 #: Findings that are kept; one broken place may cause many.
 MOST = 50
 #: Meta fields of one store's bookkeeping, which the journal does not have.
-BOOKKEEPING = frozenset({"mark", "lease", "lease_until"})
+BOOKKEEPING = frozenset({"mark", "lease", "lease_until", "look"})
 #: Hashes that are compared with the store's: all but its unwritten tail and its notes of what was sent.
 COMPARED = ("meta", "tok", "dis", "done", "st", "val", "last", "jn", "ed", "vars", "box")
 
@@ -47,19 +47,28 @@ class Audit:
                 skipped = name == "meta" and key in BOOKKEEPING
                 if not skipped and mine.get(key) != theirs.get(key):
                     found = {"journal": _short(mine.get(key)), "store": _short(theirs.get(key))}
-                    self._find("state_differs", f"{name}/{key}", **found)
+                    self.find("state_differs", f"{name}/{key}", **found)
+
+    def compare_snapshot(self, kept: State) -> None:
+        """Compare the state as folded so far with a snapshot of this commit: every field of every hash."""
+        for name in sorted({*self.state, *kept}):
+            mine, theirs = self.state.get(name, {}), kept.get(name, {})
+            for key in sorted(set(mine) | set(theirs)):
+                if mine.get(key) != theirs.get(key):
+                    found = {"journal": _short(mine.get(key)), "snapshot": _short(theirs.get(key))}
+                    self.find("snapshot_differs", f"{name}/{key}", **found)
 
     def _chain(self, item: Item) -> None:
         no, seq, before = self._expected(item)
         if item.no != no:
-            self._find("commit_missing", str(no), journal=item.no)
+            self.find("commit_missing", str(no), journal=item.no)
         if item.seq != seq:
-            self._find("seq_gap", str(seq), journal=item.seq)
+            self.find("seq_gap", str(seq), journal=item.seq)
         if (item.prev_seq, item.prev_id) != before:
-            self._find("chain_broken", str(item.no), journal=[item.prev_seq, item.prev_id], expected=list(before))
+            self.find("chain_broken", str(item.no), journal=[item.prev_seq, item.prev_id], expected=list(before))
         taken_up = item.body.get("meta", {}).get("status") == "RUNNING"
         if self.state["meta"].get("status") in ENDED and not (taken_up or _says_only(item, "signal_ignored")):
-            self._find("after_the_end", str(item.no))
+            self.find("after_the_end", str(item.no))
 
     def _expected(self, item: Item) -> tuple[int, int, tuple[int, str]]:
         """(commit number, seq, (seq, id) of the item before). A fork counts commits on from the run it came from."""
@@ -72,21 +81,22 @@ class Audit:
         closed = [item.body["settle"][0]] if "settle" in item.body else []
         for token in [*closed, *item.cancelled]:
             if token in self.state["done"]:
-                self._find("settled_twice", token, commit=item.no)
+                self.find("settled_twice", token, commit=item.no)
             elif token not in self.state["tok"] and token not in _made(item):
-                self._find("settled_unknown", token, commit=item.no)
+                self.find("settled_unknown", token, commit=item.no)
 
     def _outstanding(self, item: Item) -> None:
         twice = [token for token in _made(item) if token in self.state["done"] and token not in item.cancelled]
         for token in twice:
-            self._find("created_after_its_end", token, commit=item.no)
+            self.find("created_after_its_end", token, commit=item.no)
         status = self.state["meta"].get("status")
         if status in ENDED and self.state["tok"]:
-            self._find("ended_with_tokens", str(item.no), tokens=len(self.state["tok"]))
+            self.find("ended_with_tokens", str(item.no), tokens=len(self.state["tok"]))
         if status not in ENDED and not self.state["tok"]:
-            self._find("nothing_outstanding", str(item.no))
+            self.find("nothing_outstanding", str(item.no))
 
-    def _find(self, code: str, where: str, **more: Json) -> None:
+    def find(self, code: str, where: str, **more: Json) -> None:
+        """Keep one finding."""
         if len(self.findings) < MOST:
             self.findings.append({"code": code, "where": where, **more})
 

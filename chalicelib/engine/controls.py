@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from chalicelib.domain.commit import Draft, Event, compact
 from chalicelib.domain.errors import Conflict, Unavailable
@@ -94,7 +94,8 @@ def send_waiting(services: Services, run_id: str, before_ms: int) -> int:
     state = services.store.snapshot(run_id, ("meta", "tok", "box", "ready"))
     if state is None or state["meta"]["status"] not in ("RUNNING", "PENDING"):
         return 0
-    jobs, last = [], 0
+    jobs: list[str] = []
+    last = 0
     unsent = [name for name, since in state["ready"].items() if since.startswith("r") and int(since[1:]) <= before_ms]
     for name in dict.fromkeys((*unsent, *ripe_tokens(state))):
         record = state["tok"].get(name)
@@ -106,9 +107,14 @@ def send_waiting(services: Services, run_id: str, before_ms: int) -> int:
             last = max(last, began.no)
     if last > int(state["meta"]["mark"]):
         flush_upto(services, run_id, last)  # another commit may be on its way to the journal: nothing leaves before
-    parts = [jobs[i : i + CHUNK] for i in range(0, len(jobs), CHUNK)]
-    services.queues.send([Outgoing("completion-signals", continue_text(part)) for part in parts])
+    continue_jobs(services, jobs)
     return len(jobs)
+
+
+def continue_jobs(services: Services, jobs: Sequence[str]) -> None:
+    """Let the coordinator go on with outstanding tokens, by their job ids: inline work is done, tasks are sent."""
+    parts = [list(jobs[i : i + CHUNK]) for i in range(0, len(jobs), CHUNK)]
+    services.queues.send([Outgoing("completion-signals", continue_text(part)) for part in parts])
 
 
 def _refuse_ended(run_id: str, meta: Meta, what: str) -> None:

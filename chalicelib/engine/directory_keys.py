@@ -71,6 +71,11 @@ def late_key(run_id: str, token: str) -> Key:
     return late_partition(run_id), hashlib.sha256(token.encode()).hexdigest()
 
 
+def snapshot_key(run_id: str) -> Key:
+    """What is noted of a run's newest snapshot."""
+    return f"snapshot#{run_id}", "newest"
+
+
 def workflows(tenant: str) -> str:
     """The partition of a tenant's workflows: one record per name, with its latest version."""
     return f"workflows#{tenant}"

@@ -13,10 +13,12 @@ from chalicelib.domain.errors import Unavailable
 from chalicelib.domain.ids import Job, Token, job_id, parse_token
 from chalicelib.domain.journal import Item
 from chalicelib.engine.flush import Written, journal_item, write_items
+from chalicelib.engine.history import advance_snapshot
 from chalicelib.engine.ports import JournalItem, Outgoing
 from chalicelib.engine.rebuild import give_way
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import Work, continue_text, wake_text
+from chalicelib.engine.snapshots import EVERY
 from chalicelib.engine.store_calls import CommitAnswer
 from chalicelib.engine.waiting_list import make_known
 
@@ -73,6 +75,10 @@ class RunWrites:
     settle_mark: bool = False
     origins: set[int] = field(default_factory=set)
 
+    def passed(self, every: int, last: int) -> bool:
+        """Whether one of this step's commits, up to `last`, has a number that is a multiple of `every`."""
+        return bool(self.items) and last // every > (min(self.items) - 1) // every
+
 
 @dataclass(slots=True)
 class Effects:
@@ -88,6 +94,8 @@ class Effects:
     #: (message, position of the signal it comes from).
     refused: list[tuple[Outgoing, int]] = field(default_factory=list)
     continues: list[Work] = field(default_factory=list)
+    #: Works whose run was rebuilt: they are tried again in the next round.
+    recovered: list[Work] = field(default_factory=list)
     #: Deadlines of attempts that began, and of attempts that were heard of (see rearm.attempt_deadlines).
     due: dict[str, int] = field(default_factory=dict)
     beats: dict[str, int] = field(default_factory=dict)
@@ -163,6 +171,9 @@ class Effects:
                 services.store.acknowledge(acks)
             except Unavailable:
                 log.warning("the journaled mark was not moved; the next step of these runs moves it")
+        for run_id, last in written.items():
+            if self.runs[run_id].passed(EVERY, last.no):
+                advance_snapshot(services, run_id)
 
     def _sent(self, run_id: str) -> list[str]:
         begun = [job.token for job, _ in self.begun if job.run_id == run_id]

@@ -17,8 +17,8 @@ log = logging.getLogger("graft.step")
 
 #: How long a step waits for another that is writing the same run, milliseconds; then it fails and is repeated.
 WAIT_MS = 5000
-#: Seconds between looks while waiting.
-LOOK_S = 0.005
+#: Seconds between looks while waiting: at first, and at most where each look asks the journal too.
+LOOK_S, MAX_LOOK_S = 0.005, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,33 +119,50 @@ def _own_chain(pending: Pending, last: int) -> list[JournalItem] | None:
     return [pending.items[no] for no in numbers]
 
 
-def _whole_tail(services: Services, owner: str, run_id: str, upto: int) -> list[JournalItem]:
+def _whole_tail(
+    services: Services, owner: str, run_id: str, upto: int, wanted: Written | None = None
+) -> list[JournalItem]:
     """Take the lease and return everything unwritten; [] once another step has written past `upto`.
 
-    Who is given the lease writes what is there, also where that is only others' by now: they wait for it.
+    Who is given the lease writes what is there, also where that is only others' by now: they wait for it. A step that
+    has written mostly leaves the mark to its run's next commit: with `wanted` the journal itself is asked meanwhile.
     """
-    deadline = services.clock.now_ms() + WAIT_MS
+    deadline, look_s = services.clock.now_ms() + WAIT_MS, LOOK_S
     while True:
         mark, lease, items = services.store.unwritten(run_id, owner, services.clock.now_ms())
         if lease:
             return [journal_item(run_id, compose(head, body)) for head, body in items]
         if mark >= upto:
             return []
+        if wanted is not None:
+            if _in_journal(services, run_id, wanted):
+                services.store.acknowledge([(run_id, wanted.no, wanted.id, ())])
+                return []
+            look_s = min(2 * look_s, MAX_LOOK_S)
         if services.clock.now_ms() >= deadline:
             raise Unavailable(f"The journal of run {run_id} is being written by another step for too long.")
-        services.pause(LOOK_S)
+        services.pause(look_s)
+
+
+def _in_journal(services: Services, run_id: str, wanted: Written) -> bool:
+    found = services.journal.read(run_id, wanted.seq - 1, 1)
+    return bool(found) and (found[0].no, found[0].id) == (wanted.no, wanted.id)
 
 
 def flush_run(services: Services, run_id: str) -> None:
     """Bring all commits of a live run into the journal, so that what is shown of it is never taken back."""
     state = services.store.snapshot(run_id, ("meta",))
     if state is not None and int(state["meta"]["mark"]) < int(state["meta"]["no"]):
-        flush_upto(services, run_id, int(state["meta"]["no"]))
+        meta = state["meta"]
+        flush_upto(services, run_id, int(meta["no"]), Written(int(meta["no"]), meta["cid"], int(meta["lseq"])))
 
 
-def flush_upto(services: Services, run_id: str, no: int) -> None:
-    """Return once the journal holds the run's commits up to `no`. Raises Unavailable, JournalRefused."""
-    chain = _whole_tail(services, f"read-{services.ids.new()}", run_id, no)
+def flush_upto(services: Services, run_id: str, no: int, wanted: Written | None = None) -> None:
+    """Return once the journal holds the run's commits up to `no`, which is commit `wanted` where the caller knows it.
+
+    Raises Unavailable, JournalRefused.
+    """
+    chain = _whole_tail(services, f"read-{services.ids.new()}", run_id, no, wanted)
     if not chain:
         return
     if services.journal.append(chain, ending_records(chain)):

@@ -9,7 +9,7 @@ from typing import Any
 from chalicelib.domain.commit import body as commit_body
 from chalicelib.domain.commit import compact
 from chalicelib.domain.errors import InvalidInput, NotFound, Problem
-from chalicelib.domain.fold import State, apply, creation_head, fold
+from chalicelib.domain.fold import State, creation_head, fold
 from chalicelib.domain.forking import first_dispatch, fork_draft, snapshot_of
 from chalicelib.domain.journal import Item, compose, parse_item
 from chalicelib.engine.controls import resume_run, send_waiting
@@ -50,10 +50,7 @@ def fork_run(services: Services, request: ForkRequest, new_id: str) -> str:
     if not items:
         raise NotFound(f"There is no run {request.run_id}.")
     seq = _point(request, items)
-    state = fold(())
-    for item in items:
-        if item.seq <= seq:
-            apply(state, item)
+    state = fold(item for item in items if item.seq <= seq)
     text = _creation(services, request, state)
     first = parse_item(text)
     if request.change is not None:  # a patch that is refused leaves no run behind

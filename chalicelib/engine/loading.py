@@ -71,7 +71,7 @@ class Loader:
         ready: list[Work] = []
         for (work, needs), answer in zip(wanted, answers, strict=True):
             if answer is not None and not answer.found:
-                recover(self._services, work, True, effects, failed)
+                recover(self._services, work, effects, failed)
             elif self._due(work, answer, effects) and self._situate(work, needs, answer, failed):
                 ready.append(work)
         return [work for work in ready if id(work) in self._situations]

@@ -66,7 +66,7 @@ def _waiting(services: Services, work: Work) -> Node | None:
 def _look(services: Services, work: Work, node: Node, effects: Effects, failed: set[int]) -> list[Work]:
     state = services.store.snapshot(work.job.run_id, HASHES)
     if state is None:
-        recover(services, work, True, effects, failed)
+        recover(services, work, effects, failed)
         return []
     record = state["tok"].get(work.token.text)
     if record is None:

@@ -203,6 +203,10 @@ class RunStore(Protocol):
         """These fields of one hash, in order; None where there is nothing."""
         ...
 
+    def note_look(self, run_id: str, at_ms: int, next_ms: int) -> None:
+        """Note when the sweep looked through the run's tasks, and when it has to look next, if the run is here."""
+        ...
+
     def retire(self, run_id: str) -> None:
         """Delete the keys of a run that has ended."""
         ...

@@ -105,20 +105,36 @@ def resend(services: Services, job: Job, origin: int, began: Began, effects: Eff
     effects.task(Opened(job, item, origin), token)
 
 
-def recover(services: Services, work: Work, missing: bool, effects: Effects, failed: set[int]) -> None:
-    """The store does not know the run (`missing`) or the token, or is behind: rebuild it; the message comes again.
+def recover(services: Services, work: Work, effects: Effects, failed: set[int], word: str = "MISSING") -> None:
+    """The store does not know the run or the token, or is behind: rebuild it from the journal, and try again.
 
-    So does the message of what the journal says was settled: the step that did it may have died before it sent what
-    came of it, and the repeat sends that. A run that has ended is done with: it is never installed again, and a
-    worker's late report goes into its journal (HAZARDS 5, 17).
+    At once, in this step's next round; also what the journal says was settled, for the step that did it may have died
+    before it sent what came of it. But the message comes again where the work came of a commit of this step, or the
+    step has others of this run: these may be lost. A run that has ended is done with: it is never installed again, and
+    a worker's late report goes into its journal (HAZARDS 5, 17). Of many works that miss a run, the first rebuilds it.
     """
-    run_id = work.job.run_id
-    if not (missing and has_ended(services, run_id)):
-        meta = rebuild(services, run_id)["meta"]
-        if not meta:
+    at_once = work.proven and not work.recovered and work.job.run_id not in effects.runs
+    work.recovered, work.planned = True, None
+    if word == "UNKNOWN" or not _is_back(services, work):
+        status = _rebuilt(services, work.job.run_id, missing=word == "MISSING")
+        if status in ENDED and work.report:
+            record_late(services, work, effects, failed)
+        if status is None or status in ENDED:
             return
-        if meta["status"] not in ENDED:
-            failed.add(work.origin)
-            return
-    if work.report:
-        record_late(services, work, effects, failed)
+    if at_once:
+        effects.recovered.append(work)
+    else:
+        failed.add(work.origin)
+
+
+def _rebuilt(services: Services, run_id: str, *, missing: bool) -> str | None:
+    """How a run stands that was rebuilt if it lives; None where there is no such run."""
+    if missing and has_ended(services, run_id):
+        return "COMPLETED"
+    return rebuild(services, run_id)["meta"].get("status")
+
+
+def _is_back(services: Services, work: Work) -> bool:
+    """Whether another has rebuilt the run meanwhile, as far as this work's own token."""
+    state = services.store.snapshot(work.job.run_id, ("meta",))
+    return state is not None and int(state["meta"]["no"]) >= work.job.no

@@ -38,6 +38,8 @@ class Work:
     #: True where the creating commit is in the journal for sure: the work came by a message.
     proven: bool = True
     tries: int = 0
+    #: True once the run was rebuilt for it.
+    recovered: bool = False
     #: A completed task's wish to change its run's graph, {operations, description}; and the patch made of it.
     patch: Json = None
     planned: Planned | None = None

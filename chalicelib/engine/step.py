@@ -136,7 +136,8 @@ class Coordinator:
         following, step.again = step.again, []
         for (work, call), answer in zip(calls, answers, strict=True):
             following += self._answered(work, call, answer, step)
-        return following + self._messages(step)
+        recovered, step.effects.recovered = step.effects.recovered, []
+        return following + recovered + self._messages(step)
 
     def _messages(self, step: Step) -> list[Work]:
         """Build the messages of tasks that began in this round; a config that cannot be resolved fails its node."""
@@ -221,7 +222,7 @@ class Coordinator:
             return self._again(work, answer, step)
         if answer.word == "ENDED":
             return []
-        recover(self._services, work, answer.word == "MISSING", step.effects, step.failed)
+        recover(self._services, work, step.effects, step.failed, answer.word)
         return []
 
     def _patched(self, work: Work) -> None:

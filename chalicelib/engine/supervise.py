@@ -11,9 +11,11 @@ from chalicelib.domain.state import ENDED
 from chalicelib.engine.controls import send_waiting, time_out_run
 from chalicelib.engine.directory_keys import LIVE_SHARDS, live_partition
 from chalicelib.engine.flush import flush_run
+from chalicelib.engine.history import catch_up
 from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.rebuild import ensure_present, give_way
 from chalicelib.engine.services import Services
+from chalicelib.engine.silence import send_silent
 
 Json = Any
 log = logging.getLogger("graft.supervise")
@@ -22,7 +24,7 @@ log = logging.getLogger("graft.supervise")
 DUE_LIMIT = 500
 #: A token that nobody sent is sent by the sweep after this long.
 UNSENT_MS = 60_000
-#: Finished runs leave the store after this long; their journal stays.
+#: Finished runs leave the store after this long, unless the deployment says otherwise; their journal stays.
 GRACE_MS = 3_600_000
 #: Live runs looked at in one page.
 PAGE = 200
@@ -70,10 +72,11 @@ def _timed_out(services: Services, run_id: str) -> bool:
 REASONS = {"attempt": "Timeout", "heartbeat": "HeartbeatLost"}
 
 
-def sweep(services: Services, tick: int) -> int:
+def sweep(services: Services, tick: int, grace_ms: int = GRACE_MS) -> int:
     """Look at one slice of the live runs: with a tick a minute, at each of them every LIVE_SHARDS minutes.
 
-    Returns how many runs were looked at. A run that cannot be helped now is logged and does not stop the others.
+    Runs that ended `grace_ms` ago leave the store. Returns how many runs were looked at. A run that cannot be helped
+    now is logged and does not stop the others.
     """
     partition = live_partition(tick % LIVE_SHARDS)
     start: str | None = None
@@ -82,7 +85,7 @@ def sweep(services: Services, tick: int) -> int:
         page = services.directory.query(partition, start=start, limit=PAGE)
         for run_id, record in page:
             try:
-                _look_after(services, partition, run_id, record)
+                _look_after(services, partition, run_id, record, grace_ms)
             except Exception:
                 log.exception("a run could not be looked after", extra={"run_id": run_id})
         seen += len(page)
@@ -99,18 +102,21 @@ def _write(services: Services, run_id: str) -> None:
         give_way(services, run_id)
 
 
-def _look_after(services: Services, partition: str, run_id: str, record: Json) -> None:
-    """One live run: rebuild it if the store lost it, write what is unwritten, send what nobody sent, or let it go."""
+def _look_after(services: Services, partition: str, run_id: str, record: Json, grace_ms: int) -> None:
+    """One live run: rebuild it if the store lost it, write what is unwritten, send what nobody sent or what may be gone
+    from its queue, or let it go."""
     now = services.clock.now_ms()
     if record["status"] in ENDED:
-        if now - int(record["finished_at"] or now) >= GRACE_MS:
+        if now - int(record["finished_at"] or now) >= grace_ms:
             services.store.retire(run_id)
             services.directory.delete((partition, run_id))
         return
-    lost = services.store.snapshot(run_id, ("meta",)) is None
-    meta = ensure_present(services, run_id)
+    state = services.store.snapshot(run_id, ("meta",))
+    meta = ensure_present(services, run_id) if state is None else state["meta"]
     if meta["status"] in ENDED:
         return
     if int(meta["no"]) > int(meta["mark"]):
         _write(services, run_id)
-    send_waiting(services, run_id, now if lost else now - UNSENT_MS)
+    send_waiting(services, run_id, now if state is None else now - UNSENT_MS)
+    send_silent(services, run_id, meta)
+    catch_up(services, run_id, meta)

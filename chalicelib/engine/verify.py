@@ -1,18 +1,18 @@
-"""Proves a run: its journal is an unbroken chain, and folding it gives what the store holds (SPEC 12)."""
+"""Proves a run: its journal is an unbroken chain, folding it gives what the store and its snapshot hold (SPEC 12)."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from chalicelib.domain.audit import Audit
-from chalicelib.domain.journal import Item, expand, parse_item
-from chalicelib.engine.history import read_items
+from chalicelib.domain.journal import Item, expand
+from chalicelib.engine.history import read_items, whole
 from chalicelib.engine.ports import JournalItem
 from chalicelib.engine.run_reader import read_state
 from chalicelib.engine.services import Services
+from chalicelib.engine.snapshots import newest, recorded
 
 Json = Any
 
@@ -27,9 +27,11 @@ def verify_run(services: Services, tenant: str, run_id: str) -> dict[str, Json]:
     if stored is not None:  # what the store shows must be in the journal first
         read_state(services, tenant, run_id)
     upto = int(stored["meta"]["no"]) if stored is not None else None
-    audit = Audit()
+    audit, named = Audit(), recorded(services, run_id)
     for item in _items(services, run_id, upto):
         audit.take(item)
+        if named is not None and item.no == named["no"]:
+            _check_snapshot(services, run_id, audit)
     if stored is not None:
         audit.compare(stored)
     meta = audit.state["meta"]
@@ -45,6 +47,15 @@ def verify_run(services: Services, tenant: str, run_id: str) -> dict[str, Json]:
     }
 
 
+def _check_snapshot(services: Services, run_id: str, audit: Audit) -> None:
+    """Compare the newest snapshot with the fold at its commit."""
+    kept = newest(services, run_id)
+    if kept is None:
+        audit.find("snapshot_unreadable", audit.state["meta"]["no"])
+    elif str(kept.no) == audit.state["meta"]["no"]:  # else there is a newer one by now
+        audit.compare_snapshot(kept.state)
+
+
 def _items(services: Services, run_id: str, upto: int | None) -> Iterator[Item]:
     """The journal's items, up to a commit, each with as many events as it says."""
     for raw in read_items(services, run_id):
@@ -58,8 +69,5 @@ def _checked(services: Services, raw: JournalItem) -> Item:
     """The item as it is folded: with what a fork took over, which may be kept apart, and with the number of events that
     it really holds: another number than it says shows as a gap before the next item.
     """
-    item = parse_item(raw.text)
-    ref = item.body.get("snapshot", {}).get("ref")
-    if ref is not None:
-        item.body["snapshot"] = json.loads(services.artifacts.get(ref))
+    item = whole(services, raw)
     return replace(item, events=len(expand(raw.text, raw.run_id, lambda job: job.token)))

@@ -6,6 +6,7 @@ import logging
 
 from chalice.app import Blueprint, CloudWatchEvent
 
+from chalicelib.engine.directory_keys import LIVE_SHARDS
 from chalicelib.engine.supervise import detect_timeouts, sweep
 from chalicelib.wiring import services, settings
 
@@ -22,5 +23,17 @@ def timeouts(event: CloudWatchEvent) -> dict[str, int]:
 @blueprint.schedule("rate(1 minute)", name="sweep")
 def sweeping(event: CloudWatchEvent) -> dict[str, int]:
     """Look after one slice of the live runs; the minute says which."""
-    running = services()
-    return {"runs": sweep(running, running.clock.now_ms() // settings().sweep_ms)}
+    running, config = services(), settings()
+    ticks = due_ticks(running.clock.now_ms() // config.sweep_ms)
+    return {"runs": sum(sweep(running, tick, config.grace_ms) for tick in ticks)}
+
+
+_last: list[int] = []
+
+
+def due_ticks(tick: int) -> range:
+    """This minute, and those since this process's last pass: a pass that took longer than a minute would otherwise skip
+    slices, and with a regular rhythm the same ones each time."""
+    first = max(_last[0] + 1, tick - LIVE_SHARDS + 1) if _last else tick
+    _last[:] = [tick]
+    return range(first, tick + 1)

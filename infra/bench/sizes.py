@@ -30,6 +30,9 @@ class Sizes:
     stack_runs: int = 10
     joins: tuple[int, ...] = (200, 2_000)
     large: int = 10_000
+    #: Runs that live when Redis is lost, and nodes of the long run that is brought back alone.
+    live_runs: int = 1_000
+    long_run: int = 4_000
 
 
 FULL = Sizes()
@@ -46,4 +49,6 @@ TINY = Sizes(
     stack_runs=2,
     joins=(4,),
     large=30,
+    live_runs=8,
+    long_run=60,
 )

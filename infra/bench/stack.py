@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from datetime import datetime
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-from chalicelib.domain.errors import Unavailable
 from infra.bench import documents
 from infra.bench.results import Section, percentile
 from infra.bench.sizes import Sizes
 from infra.cli.client import Api
-from infra.local.aws import ROOT
-from infra.local.children import ChildSpec, spawn, stop
+from infra.local.running import running_stack
 
 Json = Any
-#: Seconds the stack is given to start, a run to end, and any one answer.
-START_S, RUN_S, ANSWER_S = 60.0, 600.0, 5.0
+#: Seconds a run is given to end, and any one answer.
+RUN_S, ANSWER_S = 600.0, 5.0
 _ENDED = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"})
 
 
@@ -36,8 +28,8 @@ def measure(sizes: Sizes) -> Section:
         "`graft local up` with everything on one machine: API, two coordinators, two workers, Valkey, ministack. A hop "
         "is from one node_dispatched to the next, the worker's part and both queues included.",
     )
-    with _stack() as ready:
-        api = Api(ready["api_url"], ready["token"])
+    with running_stack() as running:
+        api = Api(running.ready["api_url"], running.ready["token"])
         _warm(api)
         _hops(section, api, sizes)
         for width in sizes.joins:
@@ -144,28 +136,3 @@ def _events(api: Api, run_id: str, timed: Callable[[Callable[[], Json]], Json] =
         after = page["next"]
         if page["done"] or not page["events"]:
             return found
-
-
-@contextmanager
-def _stack() -> Iterator[dict[str, Json]]:
-    """A local stack of its own; yields what its ready line says. Raises Unavailable."""
-    with tempfile.TemporaryDirectory(prefix="graft-bench-") as folder:
-        state = Path(folder) / "local.json"
-        argv = (sys.executable, "-m", "infra.local", "--state", str(state))
-        spec = ChildSpec("stack", argv=argv, env=dict(os.environ), ready=state.exists)
-        child = spawn(spec, Path(folder) / "stack.log", ROOT)
-        try:
-            deadline = time.monotonic() + START_S
-            while not child.is_ready():
-                if not child.running() or time.monotonic() > deadline:
-                    raise Unavailable(f"The local stack did not start: {_text(child.log)[-2000:]}")
-                time.sleep(0.02)
-            yield json.loads(_text(state))
-        finally:
-            stop([child], 20.0)
-
-
-def _text(path: Path) -> str:
-    with suppress(OSError):
-        return path.read_text(errors="replace")
-    return ""

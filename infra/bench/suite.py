@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from infra.bench import bare, cold, growth, hops, patching, pure, stack
+from infra.bench import bare, cold, growth, hops, patching, pure, recovery, stack
 from infra.bench.results import Section
 from infra.bench.sizes import Sizes
 
@@ -19,6 +19,7 @@ PARTS: dict[str, Callable[[Sizes], Section]] = {
     "compile": pure.compiling,
     "cel": pure.expressions,
     "cold": cold.measure,
+    "recovery": recovery.measure,
     "stack": stack.measure,
 }
 

@@ -106,7 +106,11 @@ class Poller:
             self._url = ""
             self._stopping.wait(0.2)
             return ()
-        return list(answer.get("Messages") or ())
+        messages = list(answer.get("Messages") or ())
+        again = sum(int(message["Attributes"]["ApproximateReceiveCount"]) > 1 for message in messages)
+        if again:
+            log.warning("%d of %d messages of %s come again", again, len(messages), self._source.queue)
+        return messages
 
     def _find_queue(self) -> None:
         url = self._sqs.get_queue_url(QueueName=self._source.queue)["QueueUrl"]

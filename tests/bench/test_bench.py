@@ -65,6 +65,17 @@ def test_a_plain_hop_in_a_patched_run_counts_one_round_trip_after_the_first(sect
     assert value(patch, "later hops of the patched run: redis round trips of 1,000 hops") == 1000
 
 
+def test_a_lost_run_comes_back_in_counted_calls(sections: dict[str, Section]) -> None:
+    """The sweep asks each slice once. A lost run takes at most ten round trips, a read and a write. A step that misses
+    a run asks first whether it has ended."""
+    recovery, runs = sections["recovery"], TINY.live_runs // 2
+    slices = 15 / runs
+    assert value(recovery, f"{runs} waiting runs: redis round trips of a run") <= 10
+    assert value(recovery, f"{runs} waiting runs: dynamodb calls of a run") <= 2 + slices
+    assert value(recovery, f"{runs} waiting runs: sqs calls of a run") == 1
+    assert value(recovery, f"{runs} runs with a signal on its way: dynamodb calls of a run") <= 3 + 1 / runs
+
+
 def test_a_patch_counts_the_same_round_trips_whatever_the_size_of_its_run(sections: dict[str, Section]) -> None:
     trips = {value(sections["patch"], f"{nodes} nodes: redis round trips of a patch") for nodes in TINY.patched}
     assert trips == {5}

@@ -27,6 +27,7 @@ from chalicelib.engine.flush import (
 from chalicelib.engine.ports import JournalItem
 from tests.doubles.journal import MemoryJournal
 from tests.engine.harness import Harness
+from tests.engine.hazards import lost
 from tests.engine.test_step import edges, function
 from tests.lua.boards import Board, begin, emits, said
 
@@ -75,6 +76,35 @@ def world(harness: Harness) -> World:
 
 def fresh(world: World, **parts: object) -> None:
     world.services = dataclasses.replace(world.services, **parts)
+
+
+def test_a_look_at_a_run_does_not_wait_for_the_lease_of_a_step_that_has_written(harness: Harness) -> None:
+    """Each read after a hop, and the sweep at each busy run, took until the lease ran out: two seconds."""
+    run_id = harness.start({"nodes": [function("a"), function("b")], "edges": edges("a:b")})
+    while harness.settle_batch() or harness.work_batch():
+        meta = harness.meta(run_id)
+        if meta["status"] == "RUNNING" and int(meta["mark"]) < int(meta["no"]):
+            break
+    else:
+        raise AssertionError("no step left the mark behind")
+    assert meta["lease"] and int(meta["lease_until"]) > harness.clock.now
+    before = harness.clock.now
+    flush_run(harness.services, run_id)
+    assert harness.clock.now == before
+    assert harness.meta(run_id)["mark"] == meta["no"] and harness.store.unwritten(run_id, "x", before)[2] == []
+
+
+def test_a_look_at_a_commit_that_is_not_written_waits_for_the_lease_and_writes_it(harness: Harness) -> None:
+    run_id = harness.start({"nodes": [function("a")]})
+    append, harness.journal.append = harness.journal.append, lost
+    with pytest.raises(Unavailable):
+        harness.settle_batch()
+    harness.journal.append = append
+    meta, before = harness.meta(run_id), harness.clock.now
+    assert harness.journal.read(run_id)[-1].no < int(meta["no"])
+    flush_run(harness.services, run_id)
+    assert 1000 < harness.clock.now - before <= 2500
+    assert harness.journal.read(run_id)[-1].no == int(meta["no"]) == int(harness.meta(run_id)["mark"])
 
 
 def test_a_step_alone_writes_its_own_items_in_one_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,6 +141,46 @@ def test_15_a_wipe_wakes_what_has_no_message_of_its_own(harness: Harness) -> Non
     assert harness.meta(dead)["status"] in ("COMPLETED", "FAILED")
 
 
+def test_15_signals_that_find_their_run_gone_are_settled_by_the_same_step_and_fold_it_once(harness: Harness) -> None:
+    """On AWS a signal that fails comes again after its visibility timeout: minutes in which the run would stand."""
+    wide = [function(f"n{i}") for i in range(10)]
+    run_id = harness.start({"nodes": [*wide, function("end")], "edges": edges(*[f"n{i}:end" for i in range(10)])})
+    signals = [signal(task, 1) for task in tasks(harness).values()]
+    harness.client.flushall()
+    reads, read = [], harness.journal.read
+    harness.journal.read = lambda *arguments, **named: reads.append(arguments) or read(*arguments, **named)
+    assert harness.coordinator.handle(signals) == set()
+    assert len(reads) == 1
+    assert list(tasks(harness)) == ["end"]
+    harness.clock.now += 31_000
+    harness.drain()
+    assert count(harness, run_id, "run_rebuilt") == 1
+    assert_whole(harness, run_id)
+
+
+def test_15_what_came_of_a_commit_that_was_lost_with_the_store_is_done_anew(harness: Harness) -> None:
+    """Redis loses its data between two commits of one step: the first was not in the journal yet."""
+    document = {"nodes": [function("a"), {"id": "p", "type": "pass"}, function("b")], "edges": edges("a:p", "p:b")}
+    for kept in ("p", "a"):
+        run_id = harness.start({**document, "nodes": [*document["nodes"], function(f"other{kept}")]})
+        held = tasks(harness)
+        commit = harness.store.commit
+
+        def losing(calls, commit=commit, kept=kept):
+            if f'"settle":["{kept}@' in calls[0].body:
+                harness.store.commit = commit
+                harness.client.flushall()
+            return commit(calls)
+
+        harness.store.commit = losing
+        handle_until_done(harness, signal(held["a"], 1))
+        harness.clock.now += 31_000
+        harness.drain()
+        assert harness.meta(run_id)["status"] == "COMPLETED"
+        assert count(harness, run_id, "node_completed") == 4
+        assert_whole(harness, run_id)
+
+
 def test_17_a_finished_run_is_never_installed_again(harness: Harness) -> None:
     run_id = harness.start(CHAIN)
     held = tasks(harness)

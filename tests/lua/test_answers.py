@@ -63,12 +63,14 @@ PRODUCERS = {
     "acknowledge MISSING": _raw("acknowledge", "r2", ack='[2,"c2"]', sent='["a@#0.1"]'),
     "install OK": _raw("install", "r2", state='{"meta":["no","1","cid","x","gen","x"],"tok":["a","b"]}', replaces=""),
     "install EXISTS": _raw("install", "r1", state='{"meta":["no","1","cid","x"]}', replaces=""),
+    "look OK": _raw("look", "r1", look="1|2"),
+    "look MISSING": _raw("look", "r2", look="1|2"),
     "read OK": _raw("read", "r1", call=READ),
     "read MISSING": _raw("read", "r2", call=READ),
     "unwritten OK": _raw("unwritten", "r1", owner="another", now=T0 + 60_000),
     "unwritten MISSING": _raw("unwritten", "r2", owner="another", now=T0 + 60_000),
 }
-CHANGES = {"commit OK", "acknowledge OK", "install OK", "unwritten OK"}
+CHANGES = {"commit OK", "acknowledge OK", "install OK", "look OK", "unwritten OK"}
 
 
 @pytest.mark.parametrize("case", [f"{script} {word}" for script in SCRIPTS for word in header_words(script)])
@@ -78,6 +80,16 @@ def test_each_answer_of_each_header_is_given_and_a_refusal_changes_no_key(
     word, before, after = PRODUCERS[case](client, board)
     assert word == case.split()[1]
     assert (before != after) == (case in CHANGES)
+
+
+def test_a_look_is_noted_where_the_run_is_and_makes_no_run_where_it_is_not(store, board) -> None:
+    begin(board, "a")
+    before = store.snapshot("r1")
+    store.note_look("r1", 77, 99)
+    after = store.snapshot("r1")
+    assert after["meta"].pop("look") == "77|99" and after == before
+    store.note_look("r2", 77, 99)
+    assert store.snapshot("r2") is None
 
 
 def test_no_producer_is_left_over_and_every_word_is_known_as_a_refusal_or_not() -> None:

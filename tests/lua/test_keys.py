@@ -63,6 +63,7 @@ def test_the_server_itself_finds_the_declared_keys_enough(script: str, client: r
                 '"box":["b"]}'
             },
             "unwritten": {"owner": "o", "now": 1},
+            "look": {"look": "1|2"},
         }
         loaded = load(script)
         with narrow:

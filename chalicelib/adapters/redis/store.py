@@ -82,6 +82,10 @@ class RedisRunStore:
                 found += cast("list[str | None]", self._client.hmget(run_key(run_id, hash_), part))
         return found
 
+    def note_look(self, run_id: str, at_ms: int, next_ms: int) -> None:
+        """Note when the run's tasks were looked through, and when they are to be next."""
+        self._run([("look", run_id, {"look": f"{at_ms}|{next_ms}"})])
+
     def retire(self, run_id: str) -> None:
         """Delete the keys of a run that has ended."""
         with _translated():
