@@ -11,8 +11,8 @@ from chalicelib.domain.node_kinds import is_waiting
 from chalicelib.domain.records import parse_began
 from chalicelib.domain.ripe import ripe_tokens
 from chalicelib.domain.state import ENDED
+from chalicelib.engine.acting import act
 from chalicelib.engine.flush import flush_upto
-from chalicelib.engine.outside import commit_outside
 from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.rebuild import ensure_present
 from chalicelib.engine.run_records import RECORD_META
@@ -111,6 +111,12 @@ def send_waiting(services: Services, run_id: str, before_ms: int) -> int:
     return len(jobs)
 
 
+def _journaled(services: Services, run_id: str, meta: Meta) -> None:
+    """An earlier request has done it, and may have died before it was journaled: only then is it answered."""
+    if int(meta["mark"]) < int(meta["no"]):
+        flush_upto(services, run_id, int(meta["no"]))
+
+
 def _refuse_ended(run_id: str, meta: Meta, what: str) -> None:
     if meta["status"] in ENDED:
         raise Conflict(f"Run {run_id} is {meta['status']}: it can no longer be {what}.")
@@ -129,7 +135,8 @@ def _commit(services: Services, run_id: str, actor: str, decide: Callable[[Meta]
         meta = ensure_present(services, run_id)
         draft = decide(meta)
         if draft is None:
+            _journaled(services, run_id, meta)
             return
-        if commit_outside(services, run_id, actor, meta, draft):
+        if act(services, run_id, actor, meta, draft):
             return
     raise Unavailable(f"Run {run_id} changed too often meanwhile; send the request again.")

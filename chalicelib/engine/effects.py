@@ -88,8 +88,9 @@ class Effects:
     #: (message, position of the signal it comes from).
     refused: list[tuple[Outgoing, int]] = field(default_factory=list)
     continues: list[Work] = field(default_factory=list)
-    #: Deadlines of attempts that began, and of attempts that were heard of (see rearm.attempt_deadlines).
-    due: dict[str, int] = field(default_factory=dict)
+    #: Deadlines by run: of attempts that began, and of the run itself; and of attempts that were heard of
+    #: (see rearm.attempt_deadlines).
+    due: dict[str, dict[str, int]] = field(default_factory=dict)
     beats: dict[str, int] = field(default_factory=dict)
     #: (run, token) sent without a commit of this step: once, and that they were sent is noted all the same.
     resent: set[tuple[str, str]] = field(default_factory=set)
@@ -128,6 +129,10 @@ class Effects:
     def send(self, message: Outgoing, origin: int, job: Job) -> None:
         """A message to send once everything is journaled."""
         self.outgoing.append((message, origin, job.run_id, job.token))
+
+    def watch(self, run_id: str, due: dict[str, int]) -> None:
+        """Deadlines to enter into the index once the run's commits are journaled."""
+        self.due.setdefault(run_id, {}).update(due)
 
     def wake(self, services: Services, job: Job, due_ms: int, origin: int = -1) -> None:
         """Wake this timer at `due_ms`: by a delayed message, or a one-time schedule first if that is far off."""
@@ -173,6 +178,7 @@ class Effects:
         written, lost = write_items(services, self.owner, self.runs)
         for run_id in lost:
             failed |= self.runs[run_id].origins
+            self.due.pop(run_id, None)  # of attempts that may never have begun
             give_way(services, run_id)
         for run_id, last in written.items():
             # Other steps' items were written too: they wait for the mark.
@@ -206,7 +212,8 @@ class Effects:
 
     def _index(self, services: Services) -> None:
         """Before the tasks go out: an attempt without its deadline would never time out."""
-        if self.due:
-            services.store.put_due(self.due)
+        due = {member: at for members in self.due.values() for member, at in members.items()}
+        if due:
+            services.store.put_due(due)
         if self.beats:
             services.store.put_due(self.beats, only_known=True)

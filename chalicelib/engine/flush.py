@@ -77,13 +77,15 @@ def write_items(services: Services, owner: str, runs: Mapping[str, Pending]) -> 
 
 
 def ending_records(items: Sequence[JournalItem]) -> list[RunRecord]:
-    """What goes into the directory with items that end runs, whoever writes them."""
-    found: list[RunRecord] = []
+    """What goes into the directory with items that end runs, or take ended ones up again, whoever writes them."""
+    found: dict[str, list[RunRecord]] = {}
     for item in items:
-        if '"final":1' in item.text:
+        if '"final":1' in item.text or '"epoch":' in item.text:
             body = parse_item(item.text).body
-            found += run_records(item.run_id, body["meta"]) if body.get("final") else []
-    return found
+            meta = body.get("meta", {})
+            if body.get("final") or meta.keys() >= {"epoch", "tenant"}:
+                found[item.run_id] = run_records(item.run_id, meta)
+    return [record for records in found.values() for record in records]
 
 
 def _last(pending: Pending) -> Written:

@@ -13,8 +13,8 @@ from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import Item
 from chalicelib.domain.patch_revert import revert_operations
 from chalicelib.domain.state import ENDED
+from chalicelib.engine.acting import act
 from chalicelib.engine.controls import CHUNK, send_waiting
-from chalicelib.engine.outside import commit_outside
 from chalicelib.engine.patch_history import PatchRecord, find_patch, number_of
 from chalicelib.engine.patch_planning import plan_patch
 from chalicelib.engine.patch_terms import PLANNING_HASHES, Change, Planned
@@ -117,7 +117,7 @@ def _apply(services: Services, request: PatchRequest, state: RunState, planned: 
     """Commit, journal, and start what became ready. False where the run has changed since."""
     assert planned.plan is not None
     services.plans.save(planned.plan)
-    item = commit_outside(
+    item = act(
         services,
         request.run_id,
         request.actor,

@@ -160,8 +160,8 @@ class Directory(Protocol):
         """(sort key, record) in order, consistent; `start` is exclusive."""
         ...
 
-    def delete(self, key: tuple[str, str]) -> None:
-        """Remove; harmless when absent."""
+    def delete(self, key: tuple[str, str], expect: Mapping[str, Json] | None = None) -> None:
+        """Remove, with `expect` only a record whose members equal it; harmless when absent."""
         ...
 
 
@@ -203,12 +203,13 @@ class RunStore(Protocol):
         """These fields of one hash, in order; None where there is nothing."""
         ...
 
-    def retire(self, run_id: str) -> None:
-        """Delete the keys of a run that has ended."""
+    def retire(self, run_id: str, position: str) -> None:
+        """Delete the keys of a run whose state is at `no|commit id`; one that has moved on stays."""
         ...
 
-    def put_due(self, due: Mapping[str, int], *, only_known: bool = False) -> None:
-        """Set when members of the deadline index are due (ms); `only_known` moves members that are there."""
+    def put_due(self, due: Mapping[str, int], *, only_known: bool = False, only_new: bool = False) -> None:
+        """Set when members of the deadline index are due (ms); `only_known` moves members that are there, `only_new`
+        adds those that are not."""
         ...
 
     def due(self, now_ms: int, limit: int) -> list[str]:

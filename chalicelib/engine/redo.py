@@ -13,11 +13,12 @@ from chalicelib.domain.patch_board import Board
 from chalicelib.domain.records import parse_began
 from chalicelib.domain.reset import extent, failed_nodes, reopen, reset_draft
 from chalicelib.domain.state import ENDED
+from chalicelib.engine.acting import act
 from chalicelib.engine.controls import MAX_TRIES, send_waiting
 from chalicelib.engine.history import load_state
-from chalicelib.engine.outside import commit_outside
 from chalicelib.engine.ports import Outgoing, RunState
 from chalicelib.engine.rebuild import ensure_present
+from chalicelib.engine.run_records import RECORD_META
 from chalicelib.engine.services import Services
 
 Json = Any
@@ -99,6 +100,8 @@ def _reopened(
 ) -> Draft:
     epoch = int(state["meta"]["epoch"]) + 1
     draft = reset_draft(extent(plan, state, roots), state, epoch, held=held)
+    # Whoever journals the commit lists the run as live again.
+    draft.meta |= {name: state["meta"][name] for name in RECORD_META if name in state["meta"]}
     return reopen(draft, state, epoch, Event("run_redriven", data=data), services.clock.now_ms())
 
 
@@ -134,7 +137,7 @@ def _redo(services: Services, run_id: str, actor: str, decide: Decide) -> None:
         draft = decide(plan, state)
         if not draft.emits and state["meta"]["status"] in ENDED:
             raise InvalidInput(f"Nothing in run {run_id} can begin again.")
-        if commit_outside(services, run_id, actor, state["meta"], draft, reopen=True):
+        if act(services, run_id, actor, state["meta"], draft, reopen=True):
             if draft.meta.get("timeout_at"):
                 services.store.put_due({f"run:{run_id}": int(draft.meta["timeout_at"])})
             send_waiting(services, run_id, services.clock.now_ms())

@@ -154,7 +154,8 @@ class Coordinator:
         node = attempted(self._services.plans.load(opened.job.graph), token)
         if node is not None:
             at = opened.item.body["at"]
-            step.effects.due |= attempt_deadlines(self._services, node, opened.job_of(token), at, at)
+            job = opened.job_of(token)
+            step.effects.watch(job.run_id, attempt_deadlines(self._services, node, job, at, at))
 
     def _refresh(self, work: Work) -> None:
         """Use the newest generation this process has heard of, if it is newer than the job's."""

@@ -68,7 +68,7 @@ def test_redrive_of_a_cancelled_run_goes_on_where_it_stood(harness: Harness) -> 
 def test_redrive_works_when_the_keys_are_gone(harness: Harness) -> None:
     worker = harness.worker = Flaky("c")
     run_id = harness.run(DIAMOND)["run_id"]
-    harness.store.retire(run_id)
+    harness.retire(run_id)
     worker.broken.clear()
     redrive_run(harness.services, run_id, "ann")
     harness.drain()

@@ -19,6 +19,7 @@ from tests.simulation.agreement import differences, found, joins_wait_for_cancel
 from tests.simulation.drawn import SimulatedRun
 from tests.simulation.following import JournalOrder
 from tests.simulation.invariants import require
+from tests.simulation.rough import RoughWorld
 from tests.simulation.world import SECRET, World
 
 #: In every third world the ends of runs depend on the order of events; there the reference follows the engine's order.
@@ -35,15 +36,22 @@ def check(client: redis.Redis, seed: int) -> World:
     """Play one seed. Raises Failed, naming the seed and the command that replays it."""
     client.flushall()
     racing = seed % RACING_EVERY == 0
-    world = World(client, seed, racing=racing)
+    world = world_of(client, seed, racing=racing)
     try:
         world.play()
         for run in world.runs.values():
             _judge(world, run, racing=racing)
+        world.let_go()
     except Exception as error:
         last = "\n".join(world.trace[-12:])
         raise Failed(f"{_last(error)}\n{last}\nreplay: SIM_SEED={seed} {REPLAY}") from error
     return world
+
+
+def world_of(client: redis.Redis, seed: int, *, racing: bool) -> World:
+    """Every second world is a rough one."""
+    kind = RoughWorld if seed % 2 else World
+    return kind(client, seed, racing=racing)
 
 
 #: The reference's note of a failure that no longer mattered. The engine judges that by what it has read when it

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from chalicelib.adapters.redis.store import RedisRunStore
+from chalicelib.domain.errors import Unavailable
 from chalicelib.engine.ports import RUN_HASHES, JournalItem, Outgoing, RunState
 from chalicelib.engine.store_calls import CommitAnswer, CommitCall, ReadAnswer, ReadCall
 from tests.doubles.clock import ManualClock
@@ -56,6 +57,22 @@ class WatchedStore:
         self._at("store.snapshot")
         return self.inner.snapshot(run_id, hashes)
 
+    def retire(self, run_id: str, position: str) -> None:
+        with effect(self._at, "store.retire"):
+            self.inner.retire(run_id, position)
+
+    def put_due(self, due: Mapping[str, int], *, only_known: bool = False, only_new: bool = False) -> None:
+        with effect(self._at, "store.put_due"):
+            self.inner.put_due(due, only_known=only_known, only_new=only_new)
+
+    def due(self, now_ms: int, limit: int) -> list[str]:
+        self._at("store.due")
+        return self.inner.due(now_ms, limit)
+
+    def drop_due(self, members: Sequence[str]) -> None:
+        with effect(self._at, "store.drop_due"):
+            self.inner.drop_due(members)
+
     def get_plan(self, hash: str) -> str | None:
         self._at("store.get_plan")
         return self.inner.get_plan(hash)
@@ -81,14 +98,35 @@ class WatchedJournal(MemoryJournal):
             self._audit.appended(item)
 
 
+class PartlySent(Unavailable):
+    """SQS took some entries of a batch only."""
+
+
 class WatchedQueues(MemoryQueues):
     """SQS that remembers every signal it ever carried, and has each message judged before it leaves."""
 
     def __init__(self, clock: ManualClock, at: Fault, rng: random.Random, audit: Audit) -> None:
         super().__init__(clock, at, rng, max_receives=10_000)
-        self._audit = audit
+        self._audit, self._chance = audit, rng
         self.carried: list[str] = []
         self.tasks: list[dict[str, Any]] = []
+
+    def send(self, messages: Sequence[Outgoing]) -> None:
+        try:
+            super().send(messages)
+        except PartlySent:
+            for message in messages:
+                if self._chance.random() < 0.5:
+                    self._put(message.queue, message)
+            raise
+
+    def lower_receives(self, most: int) -> None:
+        """From now on a signal that was received so often goes to the dead letters."""
+        self._max_receives = most
+
+    def _redrive(self, queue: str, now: int) -> None:
+        if not queue.startswith("tasks-"):  # a task given up would end otherwise than in the reference
+            super()._redrive(queue, now)
 
     def _put(self, queue: str, message: Outgoing) -> None:
         if queue == SIGNALS:

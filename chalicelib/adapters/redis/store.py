@@ -82,15 +82,14 @@ class RedisRunStore:
                 found += cast("list[str | None]", self._client.hmget(run_key(run_id, hash_), part))
         return found
 
-    def retire(self, run_id: str) -> None:
-        """Delete the keys of a run that has ended."""
-        with _translated():
-            self._client.delete(*(run_key(run_id, name) for name in RUN_HASHES))
+    def retire(self, run_id: str, position: str) -> None:
+        """Delete the keys of a run whose state is at `no|commit id`: an empty state takes its place."""
+        self._run([("install", run_id, {"state": "{}", "replaces": position})])
 
-    def put_due(self, due: Mapping[str, int], *, only_known: bool = False) -> None:
+    def put_due(self, due: Mapping[str, int], *, only_known: bool = False, only_new: bool = False) -> None:
         """Set when members of the deadline index are due."""
         with _translated():
-            self._deadlines.put(due, only_known=only_known)
+            self._deadlines.put(due, only_known=only_known, only_new=only_new)
 
     def due(self, now_ms: int, limit: int) -> list[str]:
         """Members of the deadline index that are due."""

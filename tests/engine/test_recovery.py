@@ -1,0 +1,212 @@
+"""What the rough worlds of the simulation found, one interleaving each: stores that lost something, and who notices."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from chalicelib.domain.errors import Unavailable
+from chalicelib.engine.controls import cancel_run, pause_run, resume_run
+from chalicelib.engine.directory_keys import live_key
+from chalicelib.engine.redo import redrive_run
+from chalicelib.engine.run_reader import read_state
+from chalicelib.engine.supervise import GRACE_MS, UNSENT_MS, detect_timeouts
+from tests.engine.harness import Harness
+from tests.engine.hazards import assert_whole, fall_back, handle_until_done, lost, lost_reply, recover, signal, tasks
+from tests.engine.patching import add_node, patch
+from tests.engine.test_step import edges, function
+from tests.engine.test_supervise import settle_all, sweep_all
+
+PAIR = {"nodes": [function("a"), function("x"), function("b"), function("c", timeout_ms=5000)],
+        "edges": edges("a:b", "x:c")}  # fmt: skip
+BROKEN = {"status": "failed", "error": {"type": "Broken", "message": "no"}}
+
+
+def forked(harness: Harness) -> tuple[str, dict]:
+    """A run whose store fell back behind the settlement of a; x has not been answered. Its tasks by node."""
+    run_id = harness.start(PAIR)
+    sent = tasks(harness)
+    old = harness.store.snapshot(run_id)
+    handle_until_done(harness, signal(sent["a"]))
+    fall_back(harness, run_id, old)
+    return run_id, sent
+
+
+def test_deadlines_of_a_commit_that_the_journal_refused_are_not_indexed(harness: Harness) -> None:
+    run_id, sent = forked(harness)
+    handle_until_done(harness, signal(sent["x"]))
+    assert len(harness.store.due(harness.clock.now + 10**9, 100)) == 1
+    harness.drain()
+    assert_whole(harness, run_id)
+
+
+def test_the_sweep_finds_a_store_that_fell_behind_although_nothing_shows_it(harness: Harness) -> None:
+    run_id = harness.start({"nodes": [function("a"), function("b")], "edges": edges("a:b")})
+    sent = tasks(harness)
+    pause_run(harness.services, run_id, "ann")
+    handle_until_done(harness, signal(sent["a"]))
+    old = harness.store.snapshot(run_id)
+    send, harness.queues.send = harness.queues.send, lost
+    with pytest.raises(Unavailable):
+        resume_run(harness.services, run_id, "ann")
+    harness.queues.send = send
+    fall_back(harness, run_id, old)
+    recover(harness)
+    assert_whole(harness, run_id)
+
+
+def test_the_sweep_puts_back_a_deadline_that_the_index_lost(harness: Harness) -> None:
+    run_id = harness.start({"nodes": [function("slow", timeout_ms=600_000)]})
+    tasks(harness)
+    harness.store.drop_due(harness.store.due(harness.clock.now + 10**9, 100))
+    sweep_all(harness)
+    assert detect_timeouts(harness.services) == 0
+    harness.clock.now += 600_000
+    assert detect_timeouts(harness.services) == 1
+    settle_all(harness)
+    assert harness.meta(run_id)["status"] == "FAILED"
+
+
+def test_the_sweep_leaves_known_deadlines_and_heartbeats_as_they_are(harness: Harness) -> None:
+    harness.start({"nodes": [function("slow", timeout_ms=600_000, heartbeat_ms=90_000)]})
+    tasks(harness)
+    harness.clock.now += 60_000
+    sweep_all(harness)
+    harness.clock.now += 30_000
+    assert detect_timeouts(harness.services) == 1
+
+
+def test_the_sweep_sets_no_deadline_for_what_a_pause_holds_back(harness: Harness) -> None:
+    run_id = harness.start({"nodes": [function("a"), function("b", timeout_ms=1000)], "edges": edges("a:b")})
+    sent = tasks(harness)
+    pause_run(harness.services, run_id, "ann")
+    handle_until_done(harness, signal(sent["a"]))
+    harness.clock.now += 2000
+    sweep_all(harness)
+    assert detect_timeouts(harness.services) == 0
+
+
+def test_a_store_that_fell_behind_the_end_of_a_run_is_emptied_by_the_sweep(harness: Harness) -> None:
+    run_id = harness.start({"nodes": [function("a")]})
+    sent = tasks(harness)
+    old = harness.store.snapshot(run_id)
+    handle_until_done(harness, signal(sent["a"], 1))
+    fall_back(harness, run_id, old)
+    sweep_all(harness)
+    assert harness.store.snapshot(run_id) is None
+    assert read_state(harness.services, "acme", run_id)["meta"]["status"] == "COMPLETED"
+
+
+def test_a_forked_store_is_read_as_the_journal_has_it_at_once(harness: Harness) -> None:
+    run_id, sent = forked(harness)
+    append, harness.journal.append = harness.journal.append, lost
+    with contextlib.suppress(Unavailable):
+        harness.coordinator.handle([signal(sent["x"])])
+    harness.journal.append = append
+    state = read_state(harness.services, "acme", run_id, ("meta", "done"))
+    assert any(token.startswith("a@") for token in state["done"]), "the settlement that the journal knows"
+    assert not any(token.startswith("x@") for token in state["done"])
+    harness.drain()
+    assert harness.meta(run_id)["status"] == "RUNNING"
+
+
+def test_a_forked_store_takes_a_control_action_at_the_first_try(harness: Harness) -> None:
+    run_id, _ = forked(harness)
+    pause_run(harness.services, run_id, "ann")
+    assert harness.meta(run_id)["status"] == "PAUSED"
+    harness.assert_fold_equals_store(run_id)
+
+
+def test_a_forked_store_takes_a_patch_at_the_first_try(harness: Harness) -> None:
+    run_id, _ = forked(harness)
+    patch(harness, run_id, add_node(function("late")))
+    harness.assert_fold_equals_store(run_id)
+    assert any(token.startswith("late@") for token in harness.store.snapshot(run_id)["tok"])
+
+
+def test_a_repeated_cancel_answers_only_once_the_first_is_journaled(harness: Harness) -> None:
+    run_id = harness.start({"nodes": [function("a")]})
+    tasks(harness)
+    append, harness.journal.append = harness.journal.append, lost
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            cancel_run(harness.services, run_id, "ann")
+    harness.journal.append = append
+    harness.clock.now += 3000
+    cancel_run(harness.services, run_id, "ann")
+    harness.client.flushall()
+    assert read_state(harness.services, "acme", run_id)["meta"]["status"] == "CANCELLED"
+
+
+def test_the_sweep_writes_the_end_that_a_dead_cancel_left_unwritten(harness: Harness) -> None:
+    run_id = harness.start({"nodes": [function("a")]})
+    tasks(harness)
+    append, harness.journal.append = harness.journal.append, lost
+    with pytest.raises(Unavailable):
+        cancel_run(harness.services, run_id, "ann")
+    harness.journal.append = append
+    harness.clock.now += 3000
+    sweep_all(harness)
+    assert harness.directory.get(live_key(run_id))["status"] == "CANCELLED"
+    harness.client.flushall()
+    assert read_state(harness.services, "acme", run_id)["meta"]["status"] == "CANCELLED"
+
+
+def failed_run(harness: Harness) -> str:
+    run_id = harness.start({"nodes": [function("a")]})
+    harness.worker = lambda task: BROKEN
+    harness.drain()
+    assert harness.meta(run_id)["status"] == "FAILED"
+    return run_id
+
+
+def test_a_redrive_that_others_journal_is_listed_as_live(harness: Harness) -> None:
+    run_id = failed_run(harness)
+    append, harness.journal.append = harness.journal.append, lost
+    with pytest.raises(Unavailable):
+        redrive_run(harness.services, run_id, "ann")
+    harness.journal.append = append
+    harness.clock.now += 3000
+    sweep_all(harness)
+    record = harness.directory.get(live_key(run_id))
+    assert (record["status"], record["finished_at"]) == ("RUNNING", None)
+    harness.clock.now += GRACE_MS
+    sweep_all(harness)
+    assert harness.store.snapshot(run_id) is not None
+
+
+@pytest.mark.parametrize("moment", ["retire", "delete"])
+def test_a_run_redriven_while_the_sweep_lets_it_go_stays_live(moment: str, harness: Harness) -> None:
+    run_id = failed_run(harness)
+    harness.clock.now += GRACE_MS
+    port = harness.store if moment == "retire" else harness.directory
+    call = getattr(port, moment)
+
+    def redriven_first(*args: object, **named: object) -> None:
+        setattr(port, moment, call)
+        redrive_run(harness.services, run_id, "ann")
+        call(*args, **named)
+
+    setattr(port, moment, redriven_first)
+    sweep_all(harness)
+    assert harness.directory.get(live_key(run_id))["status"] == "RUNNING"
+    harness.worker = lambda task: {"status": "completed", "result": 1}
+    harness.clock.now += UNSENT_MS
+    recover(harness)
+    assert_whole(harness, run_id)
+
+
+def test_a_lost_reply_to_a_start_or_a_control_action_changes_nothing_twice(harness: Harness) -> None:
+    run_id = harness.start({"nodes": [function("a"), function("b")], "edges": edges("a:b")}, run_id="once")
+    append = harness.journal.append
+    for action in (pause_run, resume_run):
+        harness.journal.append = lost_reply(append)
+        with pytest.raises(Unavailable):
+            action(harness.services, run_id, "ann")
+        harness.journal.append = append
+        action(harness.services, run_id, "ann")
+    harness.drain()
+    types = [event["type"] for event in harness.events(run_id)]
+    assert types.count("run_paused") == types.count("run_resumed") == 1
+    assert_whole(harness, run_id)
