@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from chalicelib.domain.commit import Draft, Event, compact
-from chalicelib.domain.errors import Conflict, Unavailable
+from chalicelib.domain.errors import Conflict, JournalRefused, Unavailable
 from chalicelib.domain.ids import job_id, parse_token
 from chalicelib.domain.node_kinds import is_waiting
 from chalicelib.domain.records import parse_began
@@ -14,7 +15,7 @@ from chalicelib.domain.state import ENDED
 from chalicelib.engine.acting import act
 from chalicelib.engine.flush import flush_upto
 from chalicelib.engine.ports import Outgoing
-from chalicelib.engine.rebuild import ensure_present
+from chalicelib.engine.rebuild import behind_journal, ensure_present, give_way
 from chalicelib.engine.run_records import RECORD_META
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import continue_text
@@ -111,10 +112,17 @@ def send_waiting(services: Services, run_id: str, before_ms: int) -> int:
     return len(jobs)
 
 
-def _journaled(services: Services, run_id: str, meta: Meta) -> None:
-    """An earlier request has done it, and may have died before it was journaled: only then is it answered."""
+def _holds(services: Services, run_id: str, meta: Meta) -> bool:
+    """Whether an answer may rest on this state alone: it is in the journal by now, and the journal went no further.
+    A store that had fallen behind is brought back. Raises Unavailable.
+    """
     if int(meta["mark"]) < int(meta["no"]):
-        flush_upto(services, run_id, int(meta["no"]))
+        with contextlib.suppress(JournalRefused):  # seen again below
+            flush_upto(services, run_id, int(meta["no"]))
+    if not behind_journal(services, run_id, meta):
+        return True
+    give_way(services, run_id)
+    return False
 
 
 def _refuse_ended(run_id: str, meta: Meta, what: str) -> None:
@@ -133,10 +141,16 @@ def _commit(services: Services, run_id: str, actor: str, decide: Callable[[Meta]
     """Decide on the present state and commit, again where it changed meanwhile; None changes nothing."""
     for _ in range(MAX_TRIES):
         meta = ensure_present(services, run_id)
-        draft = decide(meta)
+        try:
+            draft = decide(meta)
+        except Conflict:
+            if _holds(services, run_id, meta):
+                raise
+            continue
         if draft is None:
-            _journaled(services, run_id, meta)
-            return
+            if _holds(services, run_id, meta):
+                return
+            continue
         if act(services, run_id, actor, meta, draft):
             return
     raise Unavailable(f"Run {run_id} changed too often meanwhile; send the request again.")

@@ -89,11 +89,15 @@ def _commit_id(services: Services, request: PatchRequest) -> str:
 
 
 def _present(services: Services, request: PatchRequest) -> RunState:
-    """The state to plan on; of a run that has ended and left the store only its meta. Raises NotFound."""
-    meta = ensure_present(services, request.run_id)
-    if meta.get("tenant") != request.tenant:
-        raise NotFound(f"There is no run {request.run_id[:64]}.")
-    return services.store.snapshot(request.run_id, PLANNING_HASHES) or {"meta": meta}
+    """The state to plan on; of a run that has ended and left the store only its meta. Raises NotFound, Unavailable."""
+    for _ in range(MAX_TRIES):
+        meta = ensure_present(services, request.run_id)
+        if meta.get("tenant") != request.tenant:
+            raise NotFound(f"There is no run {request.run_id[:64]}.")
+        state = services.store.snapshot(request.run_id, PLANNING_HASHES)
+        if state is not None or meta["status"] in ENDED:
+            return state or {"meta": meta}
+    raise Unavailable(f"The store loses run {request.run_id} again and again; send the request again.")
 
 
 def _check_open(request: PatchRequest, meta: dict[str, str]) -> None:

@@ -191,6 +191,10 @@ class RunStore(Protocol):
         """(run, no, commit id, sent tokens): the journal holds commits up to no; these tokens' messages were sent."""
         ...
 
+    def hold(self, run_id: str, tokens: Sequence[str], now_ms: int) -> None:
+        """Mark those of these tokens that are not known to be sent: resuming the run sends them, or else the sweep."""
+        ...
+
     def unwritten(self, run_id: str, owner: str, now_ms: int) -> tuple[int, bool, list[tuple[str, str]]]:
         """(mark, lease granted, [(head, body)] above the mark): the journal items that may not be written yet."""
         ...
@@ -208,8 +212,7 @@ class RunStore(Protocol):
         ...
 
     def put_due(self, due: Mapping[str, int], *, only_known: bool = False, only_new: bool = False) -> None:
-        """Set when members of the deadline index are due (ms); `only_known` moves members that are there, `only_new`
-        adds those that are not."""
+        """Set when members of the deadline index are due (ms): `only_known` adds none, `only_new` moves none."""
         ...
 
     def due(self, now_ms: int, limit: int) -> list[str]:

@@ -65,13 +65,13 @@ def skip_node(services: Services, run_id: str, node_id: str, output: Json, actor
     ensure_present(services, run_id)
     state, plan = _load(services, run_id)
     token = _begun(plan, state, run_id, node_id)
-    open_ = [text for text in state["tok"] if parse_token(text).node == node_id]
+    open_ = _open(state, node_id)
     if not open_:
-        if state["done"][token.text].split("|", 4)[3] not in ("FAILED", "CANCELLED"):
+        if "|COMPLETED|" in state["done"].get(token.text, ""):
             raise Conflict(f"Node {node_id} has completed: rerun it instead.")
         _redo(services, run_id, actor, lambda plan, state: _held(services, plan, state, node_id))
         state, plan = _load(services, run_id)
-        open_ = [text for text in state["tok"] if parse_token(text).node == node_id]
+        open_ = _open(state, node_id)
     jobs = {job_id(parse_began(state["tok"][text]).job(run_id, text), services.secret): text for text in open_}
     chosen = job or next(iter(jobs)) if job or len(jobs) == 1 else None
     if chosen not in jobs:
@@ -82,6 +82,12 @@ def skip_node(services: Services, run_id: str, node_id: str, output: Json, actor
     services.queues.send([Outgoing("completion-signals", compact(message))])
 
 
+def _open(state: RunState, node_id: str) -> list[str]:
+    """Attempts of the node that are outstanding; a skip under way is none."""
+    tokens = {text: parse_token(text) for text in state["tok"]}
+    return [text for text, token in tokens.items() if token.node == node_id and token.attempt]
+
+
 def _held(services: Services, plan: Plan, state: RunState, node_id: str) -> Draft:
     return _reopened(services, plan, state, [node_id], {"from": [node_id], "skip": True}, held=node_id)
 
@@ -90,7 +96,7 @@ def _begun(plan: Plan, state: RunState, run_id: str, node_id: str) -> Token:
     if node_id not in plan.nodes:
         raise NotFound(f"Run {run_id} has no node {node_id}.")
     standing = Board(plan, state).standing(node_id)
-    if standing.token is None or standing.status == "SKIPPED":
+    if standing.token is None or standing.status in ("SKIPPED", "SKIPPING"):
         raise Conflict(f"Node {node_id} is {standing.status}: it has not run yet.")
     return standing.token
 

@@ -26,17 +26,21 @@ def emitted_before(services: Services, work: Work, answer: CommitAnswer, effects
     """The token was settled before: what came of that settlement and nobody sent yet is done again (HAZARDS 10).
 
     The dead step may have gone on with inline work, so what came of that counts as well, and nothing else: repeats must
-    not send what other signals have begun. Only tokens still outstanding are touched, and only in a run that is
-    RUNNING. Returns inline work to go on with.
+    not send what other signals have begun. Only tokens still outstanding are touched. In a PAUSED run they are marked,
+    and resuming it sends them. Returns inline work to go on with.
     """
     run_id = work.job.run_id
     state = services.store.snapshot(run_id, ("meta", "ready"))
     if state is None:
         return []
-    meta = state["meta"]
+    meta, settled = state["meta"], int(answer.record.split("|", 1)[0])
     if int(meta["mark"]) < int(meta["no"]):
         effects.unjournaled(run_id, Written(int(meta["no"]), meta["cid"], int(meta["lseq"])), work.origin)
-    if meta["status"] not in ("RUNNING", "PENDING"):
+    if meta["status"] in ENDED:
+        return []
+    if meta["status"] == "PAUSED":
+        unsent = [name for name, _ in _came_of(services, run_id, settled)] if state["ready"] else []
+        services.store.hold(run_id, unsent, services.clock.now_ms())
         return []
     following: list[Work] = []
     if work.token.index is not None:
@@ -44,7 +48,7 @@ def emitted_before(services: Services, work: Work, answer: CommitAnswer, effects
         following.append(Work(replace(work.job, token=over.text), over, "inline", work.origin, proven=False))
     if not state["ready"]:
         return following
-    for name, record in _came_of(services, run_id, int(answer.record.split("|", 1)[0])):
+    for name, record in _came_of(services, run_id, settled):
         following += _resume(services, work, name, record, effects)
     return following
 

@@ -6,10 +6,12 @@ import contextlib
 
 import pytest
 
-from chalicelib.domain.errors import Unavailable
+from chalicelib.domain.errors import Conflict, Unavailable
+from chalicelib.domain.fold import fold
 from chalicelib.engine.controls import cancel_run, pause_run, resume_run
 from chalicelib.engine.directory_keys import live_key
-from chalicelib.engine.redo import redrive_run
+from chalicelib.engine.history import load_items
+from chalicelib.engine.redo import redrive_run, skip_node
 from chalicelib.engine.run_reader import read_state
 from chalicelib.engine.supervise import GRACE_MS, UNSENT_MS, detect_timeouts
 from tests.engine.harness import Harness
@@ -125,6 +127,84 @@ def test_a_forked_store_takes_a_patch_at_the_first_try(harness: Harness) -> None
     assert any(token.startswith("late@") for token in harness.store.snapshot(run_id)["tok"])
 
 
+def test_a_patch_plans_again_where_the_store_loses_the_run_meanwhile(harness: Harness) -> None:
+    run_id = harness.start({"nodes": [function("a")]})
+    tasks(harness)
+    snapshot, seen = harness.store.snapshot, []
+
+    def losing(run: str, hashes: tuple = ()) -> object:
+        seen.append(hashes)
+        if len(seen) == 2:
+            harness.client.flushall()
+        return snapshot(run, hashes)
+
+    harness.store.snapshot = losing
+    patch(harness, run_id, add_node(function("late")))
+    harness.store.snapshot = snapshot
+    harness.assert_fold_equals_store(run_id)
+
+
+def test_what_a_dead_step_left_unsent_is_held_by_a_pause_and_sent_by_resuming(harness: Harness) -> None:
+    run_id = harness.start({"nodes": [function("a"), function("b")], "edges": edges("a:b")})
+    sent = work_of(harness)
+    send, harness.queues.send = harness.queues.send, lost
+    assert harness.coordinator.handle([signal(sent["a"])]) == {0}
+    harness.queues.send = send
+    pause_run(harness.services, run_id, "ann")
+    assert harness.coordinator.handle([signal(sent["a"])]) == set()
+    harness.clock.now += UNSENT_MS
+    sweep_all(harness)
+    assert harness.queues.names() == []
+    resume_run(harness.services, run_id, "ann")
+    harness.drain()
+    assert [task["node_id"] for task in harness.tasks] == ["b"]
+    assert_whole(harness, run_id)
+
+
+def test_a_resume_that_dies_leaves_what_a_pause_held_to_the_sweep(harness: Harness) -> None:
+    run_id = harness.start({"nodes": [function("a"), function("b")], "edges": edges("a:b")})
+    sent = work_of(harness)
+    send, harness.queues.send = harness.queues.send, lost
+    assert harness.coordinator.handle([signal(sent["a"])]) == {0}
+    harness.queues.send = send
+    pause_run(harness.services, run_id, "ann")
+    assert harness.coordinator.handle([signal(sent["a"])]) == set()
+    harness.queues.send = lost
+    with pytest.raises(Unavailable):
+        resume_run(harness.services, run_id, "ann")
+    harness.queues.send = send
+    recover(harness)
+    assert_whole(harness, run_id)
+
+
+@pytest.mark.parametrize(("action", "before"), [(resume_run, pause_run), (pause_run, resume_run)])
+def test_a_store_that_fell_behind_is_no_ground_for_answering_that_all_is_done(
+    action: object, before: object, harness: Harness
+) -> None:
+    """The last control action is lost with the store's last writes: what it still shows is not the answer."""
+    run_id = harness.start({"nodes": [function("a")]})
+    work_of(harness)
+    if before is resume_run:
+        pause_run(harness.services, run_id, "ann")
+    old = harness.store.snapshot(run_id)
+    before(harness.services, run_id, "ann")
+    fall_back(harness, run_id, old)
+    action(harness.services, run_id, "bob")
+    status = read_state(harness.services, "acme", run_id)["meta"]["status"]
+    assert status == ("RUNNING" if action is resume_run else "PAUSED")
+    assert fold(load_items(harness.services, run_id))["meta"]["status"] == status
+    harness.assert_fold_equals_store(run_id)
+
+
+def work_of(harness: Harness) -> dict:
+    """The tasks on the queue by node, taken off it for good: nobody will answer them again."""
+    sent = tasks(harness)
+    harness.clock.now += 31_000
+    for message in harness.queues.receive("tasks-function", 100):
+        harness.queues.delete("tasks-function", message.receipt)
+    return sent
+
+
 def test_a_repeated_cancel_answers_only_once_the_first_is_journaled(harness: Harness) -> None:
     run_id = harness.start({"nodes": [function("a")]})
     tasks(harness)
@@ -209,4 +289,46 @@ def test_a_lost_reply_to_a_start_or_a_control_action_changes_nothing_twice(harne
     harness.drain()
     types = [event["type"] for event in harness.events(run_id)]
     assert types.count("run_paused") == types.count("run_resumed") == 1
+    assert_whole(harness, run_id)
+
+
+def test_a_node_whose_skip_is_under_way_cannot_be_skipped_from_outside(harness: Harness) -> None:
+    """`b` waits for one taken edge of two that are not taken: its own skip is a token for a moment."""
+    document = {
+        "nodes": [function("a"), function("x"), {**function("b"), "join": "any"}, function("z")],
+        "edges": [{**edge, "on": "failure"} for edge in edges("a:b", "x:b")] + edges("a:z"),
+    }
+    run_id = harness.start(document)
+    sent = tasks(harness)
+    pause_run(harness.services, run_id, "ann")
+    handle_until_done(harness, signal(sent["a"]), signal(sent["x"]))
+    assert "b@#0.0" in harness.store.snapshot(run_id)["tok"]
+    with pytest.raises(Conflict, match="b is SKIPPING"):
+        skip_node(harness.services, run_id, "b", 1, "ann")
+    resume_run(harness.services, run_id, "ann")
+    recover(harness)
+    assert_whole(harness, run_id)
+
+
+def test_a_node_between_two_attempts_can_be_skipped(harness: Harness) -> None:
+    run_id = harness.start({"nodes": [function("a", retry={"max_attempts": 2, "backoff_ms": 60_000})]})
+    sent = tasks(harness)
+    harness.answer(sent["a"], BROKEN)
+    settle_all(harness)
+    skip_node(harness.services, run_id, "a", "instead", "ann")
+    harness.drain()
+    assert harness.output(run_id) == {"a": "instead"}
+    assert_whole(harness, run_id)
+
+
+def test_a_timer_that_is_not_yet_set_can_be_skipped(harness: Harness) -> None:
+    run_id = harness.start(
+        {"nodes": [function("a"), {"id": "w", "type": "wait", "config": {"seconds": 60}}], "edges": edges("a:w")}
+    )
+    sent = tasks(harness)
+    pause_run(harness.services, run_id, "ann")
+    handle_until_done(harness, signal(sent["a"]))
+    skip_node(harness.services, run_id, "w", "instead", "ann")
+    harness.drain()
+    assert harness.output(run_id) == {"w": "instead"}
     assert_whole(harness, run_id)

@@ -49,6 +49,10 @@ class WatchedStore:
         with effect(self._at, "store.acknowledge"):
             self.inner.acknowledge(acks)
 
+    def hold(self, run_id: str, tokens: Sequence[str], now_ms: int) -> None:
+        with effect(self._at, "store.hold"):
+            self.inner.hold(run_id, tokens, now_ms)
+
     def unwritten(self, run_id: str, owner: str, now_ms: int) -> tuple[int, bool, list[tuple[str, str]]]:
         with effect(self._at, "store.unwritten"):
             return self.inner.unwritten(run_id, owner, now_ms)

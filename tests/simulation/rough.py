@@ -15,6 +15,7 @@ from chalicelib.domain.state import ENDED
 from chalicelib.engine.dead_letters import Arrived, take_in
 from chalicelib.engine.directory_keys import LIVE_SHARDS
 from chalicelib.engine.supervise import GRACE_MS, UNSENT_MS, detect_timeouts, sweep
+from tests.simulation.clients import Clients, Intent
 from tests.simulation.invariants import require
 from tests.simulation.memory import Memory
 from tests.simulation.ports import SIGNALS, PartlySent
@@ -66,6 +67,8 @@ class RoughWorld(World):
         self.wear, self.memory = Wear.draw(self.rng), Memory(client)
         self.queues.lower_receives(self.wear.receives)
         self._losses, self._rounds = self.wear.losses, 0
+        self.clients = Clients(self.rng)
+        self.clients.want(("pause", "read"), list(self.runs), self.rng.choice([0, 1, 3]))
         #: Port -> calls that it will still refuse.
         self._out: dict[str, int] = {}
 
@@ -94,6 +97,9 @@ class RoughWorld(World):
     def _chances(self) -> list[Option]:
         chances = super()._chances()
         chances.append((self.wear.schedules, self._schedule))
+        asked = self.clients.ready({run.run_id for run in self._waiting})
+        if asked:
+            chances.append((0.25, lambda: self._ask(self.rng.choice(asked))))
         if self._losses and self.strands.open:
             chances += [(0.1, self.memory.keep), (0.15, self._lose)]
         return chances
@@ -123,6 +129,17 @@ class RoughWorld(World):
         if isinstance(order, Unavailable) and strand.where == "queues.send.before" and self.rng.random() < 0.7:
             return PartlySent("Some entries of the batch were refused.")
         return order
+
+    def _ask(self, intent: Intent) -> None:
+        """A client asks for what it wants."""
+        nodes = [node["id"] for node in self.runs[intent.run_id].document["nodes"]]
+        body = self.clients.ask(intent, self.services(), nodes)
+        name = f"client's {intent.kind} {intent.key} of {intent.run_id}"
+        self._spawn(name, body, lambda strand: self._heard(intent, strand))
+
+    def _heard(self, intent: Intent, strand: Strand) -> None:
+        self.trace.append(f"{strand.name}: {strand.error!r}"[:200])
+        self.clients.heard(intent, strand)
 
     # The schedules and the dead letters.
 
@@ -165,6 +182,10 @@ class RoughWorld(World):
     def _pass_time(self) -> bool:
         if super()._pass_time():
             self._rounds = 0
+            return True
+        asked = self.clients.ready(set())
+        if asked:
+            self._ask(asked[0])
             return True
         unsettled = self.unsettled()
         if not unsettled:

@@ -55,6 +55,10 @@ class RedisRunStore:
         ]
         self._run(calls)
 
+    def hold(self, run_id: str, tokens: Sequence[str], now_ms: int) -> None:
+        """Mark unsent tokens as held: resuming the run sends them, or else the sweep."""
+        self._run([("hold", run_id, {"tokens": compact(list(tokens)), "at": now_ms})])
+
     def unwritten(self, run_id: str, owner: str, now_ms: int) -> tuple[int, bool, list[tuple[str, str]]]:
         """(mark, lease, items above the mark)."""
         row = self._run([("unwritten", run_id, {"owner": owner, "now": now_ms})])[0]
