@@ -65,8 +65,8 @@ class RunWrites:
     """Journal items of one run that this step committed or found unwritten."""
 
     items: dict[int, JournalItem] = field(default_factory=dict)
-    #: A commit of another step that must be in the journal too.
-    need: Written | None = None
+    #: Commits of other steps that must be in the journal too.
+    needs: list[Written] = field(default_factory=list)
     lease: bool = False
     mark: int = 0
     #: True if other steps may be at this run, or nothing more will come: the mark is moved at once.
@@ -116,9 +116,9 @@ class Effects:
             self.due[f"run:{opened.job.run_id}"] = int(timeout)
 
     def unjournaled(self, run_id: str, last: Written, origin: int) -> None:
-        """Commits up to `last` that an earlier, dead step may have left unwritten."""
+        """A commit that the step's answer rests on, and that an earlier, dead step may have left unwritten."""
         writes = self.runs.setdefault(run_id, RunWrites())
-        writes.need = last
+        writes.needs.append(last)
         writes.origins.add(origin)
         writes.settle_mark = True
 

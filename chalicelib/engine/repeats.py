@@ -30,6 +30,9 @@ def emitted_before(services: Services, work: Work, answer: CommitAnswer, effects
     and resuming it sends them. Returns inline work to go on with.
     """
     run_id = work.job.run_id
+    if answer.head:  # the store alone knows of the settlement, and may still lose it
+        item = parse_item(answer.head)
+        effects.unjournaled(run_id, Written(item.no, item.id, item.seq), work.origin)
     state = services.store.snapshot(run_id, ("meta", "ready"))
     if state is None:
         return []
@@ -51,6 +54,17 @@ def emitted_before(services: Services, work: Work, answer: CommitAnswer, effects
     for name, record in _came_of(services, run_id, settled):
         following += _resume(services, work, name, record, effects)
     return following
+
+
+def ended_before(services: Services, work: Work, effects: Effects, failed: set[int]) -> None:
+    """The run takes no more commits: its end must be in the journal before the signal is given up, since a store that
+    loses it has a live run again, and this token with it."""
+    state = services.store.snapshot(work.job.run_id, ("meta",))
+    if state is None or state["meta"]["status"] not in ENDED:
+        recover(services, work, failed)
+    elif int(state["meta"]["mark"]) < int(state["meta"]["no"]):
+        meta = state["meta"]
+        effects.unjournaled(work.job.run_id, Written(int(meta["no"]), meta["cid"], int(meta["lseq"])), work.origin)
 
 
 def _came_of(services: Services, run_id: str, no: int) -> list[tuple[str, str]]:

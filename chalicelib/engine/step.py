@@ -22,7 +22,7 @@ from chalicelib.engine.late import is_late, record_late
 from chalicelib.engine.loading import Loader, spent_hops
 from chalicelib.engine.looking import again, look
 from chalicelib.engine.rearm import attempt_deadlines
-from chalicelib.engine.repeats import emitted_before, recover
+from chalicelib.engine.repeats import emitted_before, ended_before, recover
 from chalicelib.engine.services import Services
 from chalicelib.engine.signal_patches import give_up_patch, merged, plan_signals
 from chalicelib.engine.signals import Work, limit_exceeded, parse
@@ -221,6 +221,7 @@ class Coordinator:
         if answer.word == "STALE":
             return self._again(work, answer, step)
         if answer.word == "ENDED":
+            ended_before(self._services, work, step.effects, step.failed)
             return []
         recover(self._services, work, answer.word == "MISSING", step.effects, step.failed)
         return []

@@ -332,3 +332,63 @@ def test_a_timer_that_is_not_yet_set_can_be_skipped(harness: Harness) -> None:
     harness.drain()
     assert harness.output(run_id) == {"w": "instead"}
     assert_whole(harness, run_id)
+
+
+def test_a_repeat_is_done_only_once_its_settlement_is_journaled(harness: Harness) -> None:
+    """The store says "settled before" and then loses that settlement, which no journal has."""
+    run_id = harness.start({"nodes": [function("a"), function("b")], "edges": edges("a:b")})
+    sent = work_of(harness)
+    old = harness.store.snapshot(run_id)
+    append, harness.journal.append = harness.journal.append, lost
+    with contextlib.suppress(Unavailable):
+        harness.coordinator.handle([signal(sent["a"])])
+    harness.journal.append = append
+    commit = harness.store.commit
+
+    def losing(calls: list) -> list:
+        answers = commit(calls)
+        fall_back(harness, run_id, old)
+        harness.store.commit = commit
+        return answers
+
+    harness.store.commit = losing
+    assert harness.coordinator.handle([signal(sent["a"])]) == {0}
+    handle_until_done(harness, signal(sent["a"]))
+    harness.drain()
+    assert_whole(harness, run_id)
+
+
+@pytest.mark.parametrize("loses", ["last writes", "all"])
+def test_a_late_signal_is_given_up_only_once_the_end_is_journaled(loses: str, harness: Harness) -> None:
+    run_id = harness.start({"nodes": [function("a")]})
+    sent = work_of(harness)
+    old = harness.store.snapshot(run_id)
+    append, harness.journal.append = harness.journal.append, lost
+    with pytest.raises(Unavailable):
+        cancel_run(harness.services, run_id, "ann")
+    commit = harness.store.commit
+
+    def losing(calls: list) -> list:
+        answers = commit(calls)
+        fall_back(harness, run_id, old) if loses == "last writes" else harness.client.flushall()
+        harness.store.commit, harness.journal.append = commit, append
+        return answers
+
+    harness.store.commit = losing
+    assert harness.coordinator.handle([signal(sent["a"], 1)]) == {0}
+    handle_until_done(harness, signal(sent["a"], 1))
+    harness.drain()
+    assert_whole(harness, run_id)
+
+
+def test_a_late_signal_writes_the_end_that_a_dead_cancel_left_unwritten(harness: Harness) -> None:
+    run_id = harness.start({"nodes": [function("a")]})
+    sent = work_of(harness)
+    append, harness.journal.append = harness.journal.append, lost
+    with pytest.raises(Unavailable):
+        cancel_run(harness.services, run_id, "ann")
+    harness.journal.append = append
+    harness.clock.now += 3000
+    handle_until_done(harness, signal(sent["a"], 1))
+    harness.client.flushall()
+    assert read_state(harness.services, "acme", run_id)["meta"]["status"] == "CANCELLED"
