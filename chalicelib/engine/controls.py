@@ -112,7 +112,7 @@ def send_waiting(services: Services, run_id: str, before_ms: int) -> int:
     return len(jobs)
 
 
-def _holds(services: Services, run_id: str, meta: Meta) -> bool:
+def holds(services: Services, run_id: str, meta: Meta) -> bool:
     """Whether an answer may rest on this state alone: it is in the journal by now, and the journal went no further.
     A store that had fallen behind is brought back. Raises Unavailable.
     """
@@ -144,11 +144,11 @@ def _commit(services: Services, run_id: str, actor: str, decide: Callable[[Meta]
         try:
             draft = decide(meta)
         except Conflict:
-            if _holds(services, run_id, meta):
+            if holds(services, run_id, meta):
                 raise
             continue
         if draft is None:
-            if _holds(services, run_id, meta):
+            if holds(services, run_id, meta):
                 return
             continue
         if act(services, run_id, actor, meta, draft):

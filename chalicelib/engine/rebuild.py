@@ -72,13 +72,13 @@ def give_way(services: Services, run_id: str) -> None:
 
 
 def behind_journal(services: Services, run_id: str, meta: dict[str, str]) -> bool:
-    """Whether the journal has gone on without the store, or another way, since the store was at `meta`: a store that
-    lost its last writes shows no other sign of it (HAZARDS 1). A run that is moving just now is not judged.
+    """Whether the journal went another way than to `meta`, or went on without the store: a store that lost its last
+    writes shows no other sign of it (HAZARDS 1). `meta` is all flushed; a run that has moved on since is not behind.
     """
-    items = services.journal.read(run_id, int(meta["lseq"]) - 1, 2)
-    if [f"{item.no}|{item.id}" for item in items] == [position(meta)]:
-        return False
-    now = services.store.snapshot(run_id, ("meta",))
+    items = [f"{item.no}|{item.id}" for item in services.journal.read(run_id, int(meta["lseq"]) - 1, 2)]
+    if items[:1] != [position(meta)]:
+        return True
+    now = services.store.snapshot(run_id, ("meta",)) if items[1:] else None
     return now is not None and position(now["meta"]) == position(meta)
 
 

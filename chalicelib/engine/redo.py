@@ -14,7 +14,7 @@ from chalicelib.domain.records import parse_began
 from chalicelib.domain.reset import extent, failed_nodes, reopen, reset_draft
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.acting import act
-from chalicelib.engine.controls import MAX_TRIES, send_waiting
+from chalicelib.engine.controls import MAX_TRIES, holds, send_waiting
 from chalicelib.engine.history import load_state
 from chalicelib.engine.ports import Outgoing, RunState
 from chalicelib.engine.rebuild import ensure_present
@@ -72,6 +72,8 @@ def skip_node(services: Services, run_id: str, node_id: str, output: Json, actor
         _redo(services, run_id, actor, lambda plan, state: _held(services, plan, state, node_id))
         state, plan = _load(services, run_id)
         open_ = _open(state, node_id)
+    if not holds(services, run_id, state["meta"]):  # the signal must not name what may never have been
+        raise Unavailable(f"Run {run_id} was rebuilt just now; send the request again.")
     jobs = {job_id(parse_began(state["tok"][text]).job(run_id, text), services.secret): text for text in open_}
     chosen = job or next(iter(jobs)) if job or len(jobs) == 1 else None
     if chosen not in jobs:
@@ -140,7 +142,12 @@ def _redo(services: Services, run_id: str, actor: str, decide: Decide) -> None:
         if "phase" in state["meta"] or "rollback" in state["meta"]:
             text = f"Run {run_id} was rolled back, or is being so: what was undone does not run again. Start a new run."
             raise Conflict(text)
-        draft = decide(plan, state)
+        try:
+            draft = decide(plan, state)
+        except Conflict:
+            if holds(services, run_id, state["meta"]):
+                raise
+            continue
         if not draft.emits and state["meta"]["status"] in ENDED:
             raise InvalidInput(f"Nothing in run {run_id} can begin again.")
         if act(services, run_id, actor, state["meta"], draft, reopen=True):

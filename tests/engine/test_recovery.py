@@ -392,3 +392,32 @@ def test_a_late_signal_writes_the_end_that_a_dead_cancel_left_unwritten(harness:
     handle_until_done(harness, signal(sent["a"], 1))
     harness.client.flushall()
     assert read_state(harness.services, "acme", run_id)["meta"]["status"] == "CANCELLED"
+
+
+def test_a_skip_names_no_execution_that_the_journal_does_not_know(harness: Harness) -> None:
+    run_id = failed_run(harness)
+    append, harness.journal.append = harness.journal.append, lost
+    with pytest.raises(Unavailable):
+        redrive_run(harness.services, run_id, "ann")
+    with pytest.raises(Unavailable):
+        skip_node(harness.services, run_id, "a", "instead", "ann")
+    assert harness.queues.names() == []
+    harness.journal.append = append
+    harness.clock.now += 3000
+    skip_node(harness.services, run_id, "a", "instead", "ann")
+    recover(harness)
+    assert harness.output(run_id) == {"a": "instead"}
+    assert_whole(harness, run_id)
+
+
+def test_a_redrive_is_not_refused_because_the_store_fell_behind(harness: Harness) -> None:
+    run_id = harness.start({"nodes": [function("a")]})
+    sent = work_of(harness)
+    old = harness.store.snapshot(run_id)
+    harness.answer(sent["a"], BROKEN)
+    settle_all(harness)
+    assert harness.meta(run_id)["status"] == "FAILED"
+    fall_back(harness, run_id, old)
+    redrive_run(harness.services, run_id, "ann")
+    harness.drain()
+    assert_whole(harness, run_id)
