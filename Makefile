@@ -6,7 +6,7 @@ PIP := -m pip --disable-pip-version-check -qq
 # Two stacks at a time are what a small machine carries; tests of one file share theirs.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help setup demo local test check bench clean
+.PHONY: help setup demo local test check bench soak clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -48,6 +48,9 @@ check: setup ## format, lint, types, import rules, sizes, then all tests
 
 bench: setup ## measure, side by side with the bare calls
 	@$(BIN)/graft bench
+
+soak: setup ## simulate new worlds for SOAK_S seconds (default 600)
+	SOAK_S=$${SOAK_S:-600} $(BIN)/python -m pytest -m soak tests/simulation
 
 clean: ## remove what setup installed
 	rm -rf .venv .venv-aws .graft *.egg-info

@@ -113,7 +113,7 @@ class Effects:
         writes.settle_mark = writes.settle_mark or answer.out > created or answer.out == 0
         timeout = opened.item.body.get("meta", {}).get("timeout_at")
         if timeout:
-            self.due[f"run:{opened.job.run_id}"] = int(timeout)
+            self.watch(opened.job.run_id, {f"run:{opened.job.run_id}": int(timeout)})
 
     def unjournaled(self, run_id: str, last: Written, origin: int) -> None:
         """A commit that the step's answer rests on, and that an earlier, dead step may have left unwritten."""

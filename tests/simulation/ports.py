@@ -109,9 +109,9 @@ class PartlySent(Unavailable):
 class WatchedQueues(MemoryQueues):
     """SQS that remembers every signal it ever carried, and has each message judged before it leaves."""
 
-    def __init__(self, clock: ManualClock, at: Fault, rng: random.Random, audit: Audit) -> None:
+    def __init__(self, clock: ManualClock, at: Fault, rng: random.Random | None, audit: Audit) -> None:
         super().__init__(clock, at, rng, max_receives=10_000)
-        self._audit, self._chance = audit, rng
+        self._audit, self._chance = audit, rng or random.Random(0)
         self.carried: list[str] = []
         self.tasks: list[dict[str, Any]] = []
 
