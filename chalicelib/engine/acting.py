@@ -22,13 +22,16 @@ def act(
     commit_id: str = "",
     expect: Sequence[tuple[str, str, str]] = (),
     reopen: bool = False,
+    fence: bool = True,
 ) -> Item | None:
     """As commit_outside; None, too, where the journal refused the commit: the run was rebuilt, decide again on that.
 
     Raises Unavailable.
     """
     try:
-        return commit_outside(services, run_id, actor, meta, draft, commit_id=commit_id, expect=expect, reopen=reopen)
+        return commit_outside(
+            services, run_id, actor, meta, draft, commit_id=commit_id, expect=expect, reopen=reopen, fence=fence
+        )
     except JournalRefused:
         give_way(services, run_id)
         return None

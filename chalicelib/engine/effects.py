@@ -102,7 +102,7 @@ class Effects:
         """A node waits: what others must know of it is written, and its deadline is set."""
         self.begun.append((job, origin))
         self.resent.add((job.run_id, job.token))
-        self.due |= due
+        self.watch(job.run_id, due)
 
     def committed(self, opened: Opened, text: str, answer: CommitAnswer) -> None:
         """A commit stands: its item is to be journaled."""

@@ -41,19 +41,22 @@ def emitted_before(services: Services, work: Work, answer: CommitAnswer, effects
         effects.unjournaled(run_id, Written(int(meta["no"]), meta["cid"], int(meta["lseq"])), work.origin)
     if meta["status"] in ENDED:
         return []
+    unsent = _came_of(services, run_id, settled) if state["ready"] else []
     if meta["status"] == "PAUSED":
-        unsent = [name for name, _ in _came_of(services, run_id, settled)] if state["ready"] else []
-        services.store.hold(run_id, unsent, services.clock.now_ms())
+        services.store.hold(run_id, [name for name, _ in unsent], services.clock.now_ms())
         return []
-    following: list[Work] = []
-    if work.token.index is not None:
-        over = map_token(work.token)  # the item that was settled may have been the last one
-        following.append(Work(replace(work.job, token=over.text), over, "inline", work.origin, proven=False))
-    if not state["ready"]:
-        return following
-    for name, record in _came_of(services, run_id, settled):
+    following = _map_of(work)
+    for name, record in unsent:
         following += _resume(services, work, name, record, effects)
     return following
+
+
+def _map_of(work: Work) -> list[Work]:
+    """The map of an item that was settled: it may have been the last one."""
+    if work.token.index is None:
+        return []
+    over = map_token(work.token)
+    return [Work(replace(work.job, token=over.text), over, "inline", work.origin, proven=False)]
 
 
 def ended_before(services: Services, work: Work, effects: Effects, failed: set[int]) -> None:

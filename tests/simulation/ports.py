@@ -61,6 +61,10 @@ class WatchedStore:
         self._at("store.snapshot")
         return self.inner.snapshot(run_id, hashes)
 
+    def fields(self, run_id: str, hash_: str, names: Sequence[str]) -> list[str | None]:
+        self._at("store.fields")
+        return self.inner.fields(run_id, hash_, names)
+
     def retire(self, run_id: str, position: str) -> None:
         with effect(self._at, "store.retire"):
             self.inner.retire(run_id, position)
