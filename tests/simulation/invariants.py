@@ -13,7 +13,7 @@ from chalicelib.adapters.redis.keys import run_key
 from chalicelib.domain.ids import UNDO, parse_job_id, parse_token
 from chalicelib.domain.journal import Item, expand, parse_item
 from chalicelib.domain.state import ENDED
-from chalicelib.engine.ports import JournalItem
+from chalicelib.engine.ports import JournalItem, RunState
 
 
 class Violation(AssertionError):
@@ -65,6 +65,25 @@ class Audit:
             require(tokens == 0, f"run {run_id} is {status} with {tokens} tokens outstanding")
         else:
             require(tokens > 0, f"run {run_id} is {status} with nothing outstanding")
+
+    def replaced(self, run_id: str, before: RunState, replaces: str) -> None:
+        """A rebuild took the place of `before`: of the state that it looked at, and of nothing that the journal, as it
+        is now, would still have taken."""
+        meta, items = before["meta"], self.chains.get(run_id, Chain()).items
+        position = f"{meta['no']}|{meta['cid']}"
+        require(position == replaces, f"run {run_id} was at {position} when a rebuild of {replaces} was installed")
+        head = before["tail"].get(str(len(items) + 1))
+        if items and head is not None:
+            prev = parse_item("{" + head + ',"c":{}}').prev_id
+            require(prev != items[-1].id, f"a rebuild of run {run_id} wipes what was not yet journaled: {head}")
+
+    def marked(self, run_id: str) -> None:
+        """After an acknowledgement: the commit that the store takes for journaled is in the journal."""
+        no, mark, cid = self._client.hmget(run_key(run_id, "meta"), ["no", "mark", "cid"])
+        items = self.chains.get(run_id, Chain()).items
+        if no is not None and no == mark:
+            known = len(items) >= int(no) and items[int(no) - 1].id == cid
+            require(known, f"the store takes commit {no} of run {run_id}, {cid}, for journaled")
 
     def appended(self, item: JournalItem) -> None:
         """A new journal item: the chain is whole, and each execution is settled once."""

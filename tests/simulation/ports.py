@@ -43,11 +43,17 @@ class WatchedStore:
 
     def install(self, run_id: str, state: RunState, replaces: str = "") -> bool:
         with effect(self._at, "store.install"):
-            return self.inner.install(run_id, state, replaces)
+            before = self.inner.snapshot(run_id, ("meta", "tail"))
+            done = self.inner.install(run_id, state, replaces)
+            if done and before is not None:
+                self._audit.replaced(run_id, before, replaces)
+        return done
 
     def acknowledge(self, acks: Sequence[tuple[str, int, str, Sequence[str]]]) -> None:
         with effect(self._at, "store.acknowledge"):
             self.inner.acknowledge(acks)
+            for run_id in {ack[0] for ack in acks}:
+                self._audit.marked(run_id)
 
     def hold(self, run_id: str, tokens: Sequence[str], now_ms: int) -> None:
         with effect(self._at, "store.hold"):

@@ -16,6 +16,7 @@ from chalicelib.engine.dead_letters import Arrived, take_in
 from chalicelib.engine.directory_keys import LIVE_SHARDS
 from chalicelib.engine.supervise import GRACE_MS, UNSENT_MS, detect_timeouts, sweep
 from tests.simulation.clients import Clients, Intent
+from tests.simulation.drawn import SimulatedRun
 from tests.simulation.invariants import require
 from tests.simulation.memory import Memory
 from tests.simulation.ports import SIGNALS, PartlySent
@@ -140,6 +141,13 @@ class RoughWorld(World):
     def _heard(self, intent: Intent, strand: Strand) -> None:
         self.trace.append(f"{strand.name}: {strand.error!r}"[:200])
         self.clients.heard(intent, strand)
+
+    def _start_again(self, run: SimulatedRun) -> None:
+        """Some clients give up; a run that is in the journal goes its way all the same."""
+        if run.run_id in self.audit.chains and self.rng.random() < 0.5:
+            self.trace.append(f"the client of {run.run_id} gives up")
+        else:
+            super()._start_again(run)
 
     # The schedules and the dead letters.
 

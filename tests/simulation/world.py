@@ -31,7 +31,7 @@ from tests.doubles.clock import ManualClock, SeededIds
 from tests.doubles.directory import MemoryDirectory
 from tests.doubles.queues import Received
 from tests.doubles.schedules import MemorySchedules
-from tests.simulation.drawn import draw
+from tests.simulation.drawn import SimulatedRun, draw
 from tests.simulation.invariants import Audit, require
 from tests.simulation.ports import SIGNALS, WatchedJournal, WatchedQueues, WatchedStore, pausing
 from tests.simulation.reference_state import UNDO_ATTEMPTS
@@ -222,11 +222,15 @@ class World:
 
         def ended(strand: Strand) -> None:
             if isinstance(strand.error, Killed | Unavailable):
-                self._waiting.append(run)
+                self._start_again(run)
             elif strand.error is not None:
                 raise strand.error
 
         self._spawn(f"start of {run.run_id}", lambda: start_run(services, request), ended)
+
+    def _start_again(self, run: SimulatedRun) -> None:
+        """The client heard no answer to its start."""
+        self._waiting.append(run)
 
     def _deliver(self) -> None:
         """A batch of signals, of any runs, to one coordinator."""
