@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,13 +78,16 @@ class Audit:
             prev = parse_item("{" + head + ',"c":{}}').prev_id
             require(prev != items[-1].id, f"a rebuild of run {run_id} wipes what was not yet journaled: {head}")
 
-    def marked(self, run_id: str) -> None:
-        """After an acknowledgement: the commit that the store takes for journaled is in the journal."""
-        no, mark, cid = self._client.hmget(run_key(run_id, "meta"), ["no", "mark", "cid"])
-        items = self.chains.get(run_id, Chain()).items
-        if no is not None and no == mark:
-            known = len(items) >= int(no) and items[int(no) - 1].id == cid
-            require(known, f"the store takes commit {no} of run {run_id}, {cid}, for journaled")
+    def marked(self, ack: tuple[str, int, str, Sequence[str]], before: RunState) -> None:
+        """After an acknowledgement: the store forgot its copies up to the commit of that id, or none."""
+        run_id, no, commit_id, _ = ack
+        mark = self._client.hget(run_key(run_id, "meta"), "mark")
+        if mark is not None and mark != before["meta"]["mark"]:
+            head, items = before["tail"].get(mark, ""), self.chains.get(run_id, Chain()).items
+            mine = int(mark) == no and f'"id":"{commit_id}"' in head
+            require(mine, f"the store forgets commit {mark} of run {run_id}, {head}, for {commit_id}")
+            known = len(items) >= no and items[no - 1].id == commit_id
+            require(known, f"the store takes commit {no} of run {run_id}, {commit_id}, for journaled")
 
     def appended(self, item: JournalItem) -> None:
         """A new journal item: the chain is whole, and each execution is settled once."""

@@ -51,9 +51,11 @@ class WatchedStore:
 
     def acknowledge(self, acks: Sequence[tuple[str, int, str, Sequence[str]]]) -> None:
         with effect(self._at, "store.acknowledge"):
-            self.inner.acknowledge(acks)
-            for run_id in {ack[0] for ack in acks}:
-                self._audit.marked(run_id)
+            for ack in acks:
+                before = self.inner.snapshot(ack[0], ("meta", "tail"))
+                self.inner.acknowledge([ack])
+                if before is not None:
+                    self._audit.marked(ack, before)
 
     def hold(self, run_id: str, tokens: Sequence[str], now_ms: int) -> None:
         with effect(self._at, "store.hold"):

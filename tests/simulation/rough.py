@@ -54,7 +54,7 @@ class Wear:
         )  # fmt: skip
 
 
-LOSSES = ("wipe", "fall back", "scripts", "restart", "outage")
+LOSSES = ("wipe", "fall back", "fall back", "deadlines", "scripts", "restart", "outage")
 PORTS = ("store", "journal", "directory", "queues", "artifacts", "schedules")
 
 
@@ -113,6 +113,8 @@ class RoughWorld(World):
             self.memory.wipe()
         if kind == "fall back" or (kind == "restart" and self.rng.random() < 0.5):
             self.memory.fall_back(self.rng)
+        if kind == "deadlines":
+            self.memory.forget_deadlines()
         if kind == "scripts":
             self.client.script_flush()
         if kind in ("restart", "outage"):
@@ -195,11 +197,14 @@ class RoughWorld(World):
         if asked:
             self._ask(asked[0])
             return True
+        if self._losses and self.rng.random() < 0.5:
+            self._lose()  # nothing is under way that would notice
         unsettled = self.unsettled()
         if not unsettled:
             return False
         self._rounds += 1
-        require(self._rounds <= MOST_ROUNDS, f"nothing moves any more: {'; '.join(unsettled)}")
+        spoilt = self.chaos.harm + self.wear.losses  # at most so many rounds come to nothing
+        require(self._rounds <= MOST_ROUNDS + spoilt, f"nothing moves any more: {'; '.join(unsettled)}")
         self.clock.advance(UNSENT_MS + 1 if self._rounds % 3 else HOUR_MS)
         self.trace.append(f"idle, on to {self.clock.now_ms()}")
         for slice_ in self._slices():
