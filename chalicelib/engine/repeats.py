@@ -22,7 +22,9 @@ from chalicelib.engine.store_calls import CommitAnswer
 log = logging.getLogger("graft.step")
 
 
-def emitted_before(services: Services, work: Work, answer: CommitAnswer, effects: Effects) -> list[Work]:
+def emitted_before(
+    services: Services, work: Work, answer: CommitAnswer, effects: Effects, failed: set[int]
+) -> list[Work]:
     """The token was settled before: what came of that settlement and nobody sent yet is done again (HAZARDS 10).
 
     The dead step may have gone on with inline work, so what came of that counts as well, and nothing else: repeats must
@@ -30,13 +32,14 @@ def emitted_before(services: Services, work: Work, answer: CommitAnswer, effects
     and resuming it sends them. Returns inline work to go on with.
     """
     run_id = work.job.run_id
-    if answer.head:  # the store alone knows of the settlement, and may still lose it
-        item = parse_item(answer.head)
-        effects.unjournaled(run_id, Written(item.no, item.id, item.seq), work.origin)
     state = services.store.snapshot(run_id, ("meta", "ready"))
-    if state is None:
+    # The store alone may know of the settlement, and lose it at any time: then the token is outstanding again.
+    if state is None or services.store.fields(run_id, "done", [work.token.text]) != [answer.record]:
+        recover(services, work, state is None, effects, failed)
         return []
     meta, settled = state["meta"], int(answer.record.split("|", 1)[0])
+    if int(meta["no"]) < settled:
+        effects.unjournaled(run_id, Written(settled, answer.record.split("|")[1], int(meta["lseq"])), work.origin)
     if int(meta["mark"]) < int(meta["no"]):
         effects.unjournaled(run_id, Written(int(meta["no"]), meta["cid"], int(meta["lseq"])), work.origin)
     if meta["status"] in ENDED:
@@ -64,7 +67,7 @@ def ended_before(services: Services, work: Work, effects: Effects, failed: set[i
     loses it has a live run again, and this token with it."""
     state = services.store.snapshot(work.job.run_id, ("meta",))
     if state is None or state["meta"]["status"] not in ENDED:
-        recover(services, work, failed)
+        recover(services, work, state is None, effects, failed)
     elif int(state["meta"]["mark"]) < int(state["meta"]["no"]):
         meta = state["meta"]
         effects.unjournaled(work.job.run_id, Written(int(meta["no"]), meta["cid"], int(meta["lseq"])), work.origin)

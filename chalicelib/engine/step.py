@@ -217,7 +217,7 @@ class Coordinator:
             record_late(self._services, work, step.effects, step.failed)
             return []
         if answer.word == "SETTLED":
-            return emitted_before(self._services, work, answer, step.effects)
+            return emitted_before(self._services, work, answer, step.effects, step.failed)
         if answer.word == "STALE":
             return self._again(work, answer, step)
         if answer.word == "ENDED":
