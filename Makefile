@@ -6,7 +6,7 @@ PIP := -m pip --disable-pip-version-check -qq
 # Two stacks at a time are what a small machine carries; tests of one file share theirs.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help setup demo local test check bench chaos clean
+.PHONY: help setup demo local test check bench soak chaos clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -51,6 +51,9 @@ bench: setup ## measure, side by side with the bare calls
 
 chaos: setup ## kill processes and Redis with its data for two minutes while 200 runs are at work (ARGS="--seed 7")
 	@$(BIN)/python -m infra.chaos $(ARGS)
+
+soak: setup ## simulate new worlds for SOAK_S seconds (default 600)
+	SOAK_S=$${SOAK_S:-600} $(BIN)/python -m pytest -m soak tests/simulation
 
 clean: ## remove what setup installed
 	rm -rf .venv .venv-aws .graft *.egg-info

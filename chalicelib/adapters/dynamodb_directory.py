@@ -93,10 +93,24 @@ class DynamoDirectory:
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
         return found
 
-    def delete(self, key: tuple[str, str]) -> None:
-        """Remove; harmless when absent. Raises Unavailable."""
-        with answering("dynamodb.DeleteItem"):
-            self._client.delete_item(TableName=self._table, Key=directory_key(key))
+    def delete(self, key: tuple[str, str], expect: Mapping[str, Json] | None = None) -> None:
+        """Remove, with `expect` only a record whose members equal it; harmless when absent. Raises Unavailable."""
+        condition: dict[str, Any] = {}
+        if expect is not None:
+            stored = self._get(key)
+            if stored is None or not holds(decode_record(stored), expect):
+                return
+            condition = {
+                "ConditionExpression": "#sha = :sha",
+                "ExpressionAttributeNames": {"#sha": "sha"},
+                "ExpressionAttributeValues": {":sha": stored["sha"]},
+            }
+        try:
+            with answering("dynamodb.DeleteItem"):
+                self._client.delete_item(TableName=self._table, Key=directory_key(key), **condition)
+        except ClientError as error:
+            if error_code(error) != "ConditionalCheckFailedException":
+                raise
 
     def _get(self, key: tuple[str, str]) -> Mapping[str, Any] | None:
         with answering("dynamodb.GetItem"):

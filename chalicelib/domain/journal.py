@@ -102,11 +102,16 @@ def expand(text: str, run_id: str, make_job_id: Callable[[Job], str]) -> list[di
     body = item.body
     events = [_decided(raw, body) for raw in json.loads(body.get("ev") or "[]")]
     events += [_opened(emit, item, run_id, make_job_id) for emit in item.opened() if emit[4]]
-    events += [_event("node_cancelled", parse_token(t)) for t in item.cancelled if not t.startswith("$")]
+    events += [_event("node_cancelled", parse_token(t)) for t in map(_of_node, item.cancelled) if t[0] != "$"]
     if not events:  # a commit always says something: what it was to start had been cancelled
         events = [_event("signal_ignored", None, {"reason": "What was to start here was cancelled before."})]
     common = {"at": timestamp(body["at"]), "actor": body["actor"]}
     return [{"seq": item.seq + i, "type": event.pop("type"), **common, **event} for i, event in enumerate(events)]
+
+
+def _of_node(token: str) -> str:
+    """The attempt that a timer of a node stands for; any other token as it is."""
+    return token.removeprefix("$arm:").removeprefix("$retry:")
 
 
 def _decided(raw: dict[str, Json], body: dict[str, Json]) -> dict[str, Json]:

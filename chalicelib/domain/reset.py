@@ -77,6 +77,7 @@ def reset_draft(reset: Reset, state: State, epoch: int, *, held: str | None = No
     for name in reset.within:
         if _begins(reset, draft, state, name):
             draft.emits.append(_again(reset, state, name, epoch, held))
+            _note_fired(draft, reset, name, int(state["meta"]["no"]) + 1)
     return draft
 
 
@@ -125,6 +126,14 @@ def _begins(reset: Reset, draft: Draft, state: State, name: str) -> bool:
     instance = Token(name, reset.board.open_scope(node.loops)).instance
     counts = next((value for hash_, where, value in draft.put if (hash_, where) == ("jn", instance)), "0|0|0|")
     return bool(node.join.need) and int(counts.split("|", 1)[0]) >= node.join.need
+
+
+def _note_fired(draft: Draft, reset: Reset, name: str, no: int) -> None:
+    """The join of a node that begins with this commit has fired: later arrivals start it no second time."""
+    instance = Token(name, reset.board.open_scope(reset.plan.nodes[name].loops)).instance
+    for place, (hash_, where, value) in enumerate(draft.put):
+        if (hash_, where) == ("jn", instance):
+            draft.put[place] = (hash_, where, f"{value}fire:{no}")
 
 
 def _again(reset: Reset, state: State, name: str, epoch: int, held: str | None) -> Emit:

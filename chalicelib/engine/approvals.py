@@ -13,7 +13,8 @@ from chalicelib.domain.input_schema import input_problems
 from chalicelib.domain.journal import timestamp
 from chalicelib.domain.records import Began, parse_began
 from chalicelib.domain.state import ENDED
-from chalicelib.engine.outside import commit_outside
+from chalicelib.engine.acting import act
+from chalicelib.engine.controls import holds
 from chalicelib.engine.ports import Outgoing, RunState
 from chalicelib.engine.rebuild import ensure_present
 from chalicelib.engine.services import Services
@@ -53,6 +54,8 @@ def decide(services: Services, decision: Decision) -> dict[str, Json]:
     for _ in range(MAX_TRIES):
         state = _present(services, decision.run_id)
         first = state["box"].get(f"said|{decision.once}") if decision.once else None
+        if first is not None and not holds(services, decision.run_id, state["meta"]):
+            continue
         if first is not None:
             return _repeated(services, decision, state, first)
         if state["meta"]["status"] in ENDED:
@@ -66,7 +69,7 @@ def decide(services: Services, decision: Decision) -> dict[str, Json]:
         if decision.once:
             draft.put.append(("box", f"said|{decision.once}", text))
         expect = (("box", field, ""), ("tok", text, state["tok"][text]))
-        if commit_outside(services, decision.run_id, decision.by, state["meta"], draft, expect=expect, fence=False):
+        if act(services, decision.run_id, decision.by, state["meta"], draft, expect=expect, fence=False):
             return _answer(services, decision, text, began, [*votes, vote])
         services.pause(0.01 * services.ids.uniform())
     raise Unavailable(f"Run {decision.run_id} changed too often meanwhile; send the decision again.")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 from chalicelib.domain.commit import Draft, Event, compact
-from chalicelib.domain.errors import Conflict, Unavailable
+from chalicelib.domain.errors import Conflict, JournalRefused, Unavailable
 from chalicelib.domain.ids import job_id, parse_token
 from chalicelib.domain.node_kinds import is_waiting
 from chalicelib.domain.records import parse_began
 from chalicelib.domain.ripe import ripe_tokens
 from chalicelib.domain.state import ENDED
+from chalicelib.engine.acting import act
 from chalicelib.engine.flush import flush_upto
-from chalicelib.engine.outside import commit_outside
 from chalicelib.engine.ports import Outgoing
-from chalicelib.engine.rebuild import ensure_present
+from chalicelib.engine.rebuild import behind_journal, ensure_present, give_way
 from chalicelib.engine.run_records import RECORD_META
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import continue_text
@@ -117,6 +118,19 @@ def continue_jobs(services: Services, jobs: Sequence[str]) -> None:
     services.queues.send([Outgoing("completion-signals", continue_text(part)) for part in parts])
 
 
+def holds(services: Services, run_id: str, meta: Meta) -> bool:
+    """Whether an answer may rest on this state alone: it is in the journal by now, and the journal went no further.
+    A store that had fallen behind is brought back. Raises Unavailable.
+    """
+    if int(meta["mark"]) < int(meta["no"]):
+        with contextlib.suppress(JournalRefused):  # seen again below
+            flush_upto(services, run_id, int(meta["no"]))
+    if not behind_journal(services, run_id, meta):
+        return True
+    give_way(services, run_id)
+    return False
+
+
 def _refuse_ended(run_id: str, meta: Meta, what: str) -> None:
     if meta["status"] in ENDED:
         raise Conflict(f"Run {run_id} is {meta['status']}: it can no longer be {what}.")
@@ -133,9 +147,16 @@ def _commit(services: Services, run_id: str, actor: str, decide: Callable[[Meta]
     """Decide on the present state and commit, again where it changed meanwhile; None changes nothing."""
     for _ in range(MAX_TRIES):
         meta = ensure_present(services, run_id)
-        draft = decide(meta)
+        try:
+            draft = decide(meta)
+        except Conflict:
+            if holds(services, run_id, meta):
+                raise
+            continue
         if draft is None:
-            return
-        if commit_outside(services, run_id, actor, meta, draft):
+            if holds(services, run_id, meta):
+                return
+            continue
+        if act(services, run_id, actor, meta, draft):
             return
     raise Unavailable(f"Run {run_id} changed too often meanwhile; send the request again.")

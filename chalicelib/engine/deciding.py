@@ -68,6 +68,7 @@ def needs_of(work: Work, plan: Plan) -> Needs:
     if token.node.startswith("$arm:"):
         needs.token = Token(node.id, token.scope)
         needs.add_template(node_at(plan, token).config)
+        needs.joins = joins_ahead(plan, node.id)
         return needs
     if token.index is None:
         _add_settlement(needs, work, node)
@@ -81,7 +82,7 @@ def needs_of(work: Work, plan: Plan) -> Needs:
 
 def _add_settlement(needs: Needs, work: Work, node: Node) -> None:
     """What routing on from the node reads; items of a map lead nowhere."""
-    if work.outcome.error is not None or _at_limit(node, work.token):
+    if work.outcome.error is not None or _may_fail(node, work.token):
         needs.joins = joins_ahead(needs.plan, node.id)
     needs.names |= set(node.decide_names)
     needs.nodes |= set(node.decide_nodes)
@@ -99,9 +100,12 @@ def reads_record(work: Work) -> bool:
     return work.kind in ("wake", "inline") or work.token.node.startswith(UNDO)
 
 
-def _at_limit(node: Node, token: Token) -> bool:
-    """Whether completing this loop node may fail it with LoopLimit."""
-    return node.loop is not None and not node.loop.has_timeout and token.iteration >= node.loop.max_iterations
+def _may_fail(node: Node, token: Token) -> bool:
+    """Whether completing the node may fail it: by a template of its own, by a choice that there is not, or at the limit
+    of its loop."""
+    at_limit = node.loop is not None and not node.loop.has_timeout and token.iteration >= node.loop.max_iterations
+    choosing = node.branch is not None and node.branch.mode == "agent_driven"
+    return at_limit or choosing or bool(node.sets) or node.type in CONFIGURED
 
 
 def _end_needs(plan: Plan, token: Token) -> Needs:
@@ -137,7 +141,8 @@ class Situation:
 
     def moment(self) -> Moment:
         """What the pure decision may depend on."""
-        harmless = bool(self.fired) and is_harmless(self.plan, self.work.token.node, self.fired)
+        node = self.work.token.node.removeprefix("$arm:")
+        harmless = bool(self.fired) and is_harmless(self.plan, node, self.fired)
         return Moment(self.now_ms, self.chance, self.work.token.epoch, self.values, harmless)
 
 

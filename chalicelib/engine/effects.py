@@ -67,8 +67,8 @@ class RunWrites:
     """Journal items of one run that this step committed or found unwritten."""
 
     items: dict[int, JournalItem] = field(default_factory=dict)
-    #: A commit of another step that must be in the journal too.
-    need: Written | None = None
+    #: Commits of other steps that must be in the journal too.
+    needs: list[Written] = field(default_factory=list)
     lease: bool = False
     mark: int = 0
     #: True if other steps may be at this run, or nothing more will come: the mark is moved at once.
@@ -96,8 +96,9 @@ class Effects:
     continues: list[Work] = field(default_factory=list)
     #: Works whose run was rebuilt: they are tried again in the next round.
     recovered: list[Work] = field(default_factory=list)
-    #: Deadlines of attempts that began, and of attempts that were heard of (see rearm.attempt_deadlines).
-    due: dict[str, int] = field(default_factory=dict)
+    #: Deadlines by run: of attempts that began, and of the run itself; and of attempts that were heard of
+    #: (see rearm.attempt_deadlines).
+    due: dict[str, dict[str, int]] = field(default_factory=dict)
     beats: dict[str, int] = field(default_factory=dict)
     #: (run, token) sent without a commit of this step: once, and that they were sent is noted all the same.
     resent: set[tuple[str, str]] = field(default_factory=set)
@@ -109,7 +110,7 @@ class Effects:
         """A node waits: what others must know of it is written, and its deadline is set."""
         self.begun.append((job, origin))
         self.resent.add((job.run_id, job.token))
-        self.due |= due
+        self.watch(job.run_id, due)
 
     def committed(self, opened: Opened, text: str, answer: CommitAnswer) -> None:
         """A commit stands: its item is to be journaled."""
@@ -120,12 +121,12 @@ class Effects:
         writes.settle_mark = writes.settle_mark or answer.out > created or answer.out == 0
         timeout = opened.item.body.get("meta", {}).get("timeout_at")
         if timeout:
-            self.due[f"run:{opened.job.run_id}"] = int(timeout)
+            self.watch(opened.job.run_id, {f"run:{opened.job.run_id}": int(timeout)})
 
     def unjournaled(self, run_id: str, last: Written, origin: int) -> None:
-        """Commits up to `last` that an earlier, dead step may have left unwritten."""
+        """A commit that the step's answer rests on, and that an earlier, dead step may have left unwritten."""
         writes = self.runs.setdefault(run_id, RunWrites())
-        writes.need = last
+        writes.needs.append(last)
         writes.origins.add(origin)
         writes.settle_mark = True
 
@@ -136,6 +137,10 @@ class Effects:
     def send(self, message: Outgoing, origin: int, job: Job) -> None:
         """A message to send once everything is journaled."""
         self.outgoing.append((message, origin, job.run_id, job.token))
+
+    def watch(self, run_id: str, due: dict[str, int]) -> None:
+        """Deadlines to enter into the index once the run's commits are journaled."""
+        self.due.setdefault(run_id, {}).update(due)
 
     def wake(self, services: Services, job: Job, due_ms: int, origin: int = -1) -> None:
         """Wake this timer at `due_ms`: by a delayed message, or a one-time schedule first if that is far off."""
@@ -184,6 +189,7 @@ class Effects:
         written, lost = write_items(services, self.owner, self.runs)
         for run_id in lost:
             failed |= self.runs[run_id].origins
+            self.due.pop(run_id, None)  # of attempts that may never have begun
             give_way(services, run_id)
         for run_id, last in written.items():
             # Other steps' items were written too: they wait for the mark.
@@ -217,7 +223,8 @@ class Effects:
 
     def _index(self, services: Services) -> None:
         """Before the tasks go out: an attempt without its deadline would never time out."""
-        if self.due:
-            services.store.put_due(self.due)
+        due = {member: at for members in self.due.values() for member, at in members.items()}
+        if due:
+            services.store.put_due(due)
         if self.beats:
             services.store.put_due(self.beats, only_known=True)

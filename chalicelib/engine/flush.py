@@ -32,10 +32,10 @@ class Written:
 
 
 class Pending(Protocol):
-    """Items of one run to write: this step's own by their numbers, and all up to `need`."""
+    """Items of one run to write: this step's own by their numbers, and all up to those it needs to see there."""
 
     items: dict[int, JournalItem]
-    need: Written | None
+    needs: list[Written]
     lease: bool
     mark: int
 
@@ -77,22 +77,21 @@ def write_items(services: Services, owner: str, runs: Mapping[str, Pending]) -> 
 
 
 def ending_records(items: Sequence[JournalItem]) -> list[RunRecord]:
-    """What goes into the directory with items that end runs, whoever writes them."""
-    found: list[RunRecord] = []
+    """What goes into the directory with items that end runs, or take ended ones up again, whoever writes them."""
+    found: dict[str, list[RunRecord]] = {}
     for item in items:
-        if '"final":1' in item.text:
+        if '"final":1' in item.text or '"epoch":' in item.text:
             body = parse_item(item.text).body
-            found += run_records(item.run_id, body["meta"]) if body.get("final") else []
-    return found
+            meta = body.get("meta", {})
+            if body.get("final") or meta.keys() >= {"epoch", "tenant"}:
+                found[item.run_id] = run_records(item.run_id, meta)
+    return [record for records in found.values() for record in records]
 
 
 def _last(pending: Pending) -> Written:
     """The last commit that has to be written."""
-    if not pending.items:
-        assert pending.need is not None
-        return pending.need
-    own = pending.items[max(pending.items)]
-    return pending.need if pending.need and pending.need.no > own.no else Written(own.no, own.id)
+    own = [Written(item.no, item.id) for item in pending.items.values()]
+    return max([*pending.needs, *own], key=lambda one: one.no)
 
 
 def _stands(services: Services, run_id: str, pending: Pending, chain: Sequence[JournalItem]) -> bool:
@@ -101,7 +100,7 @@ def _stands(services: Services, run_id: str, pending: Pending, chain: Sequence[J
     A number alone does not say that: where the store was rebuilt meanwhile, another commit may have it (HAZARDS 1).
     """
     wanted = [Written(item.no, item.id, item.seq) for item in pending.items.values()]
-    wanted += [pending.need] if pending.need else []
+    wanted += pending.needs
     about = {(item.no, item.id) for item in chain}
     missing = [one for one in wanted if (one.no, one.id) not in about]
     if not missing:

@@ -73,7 +73,8 @@ def _try(services: Services, work: Work, effects: Effects) -> bool:
     if draft is None:
         return True
     text, now = _body(services, draft, meta, services.ids.new()), services.clock.now_ms()
-    unchanged = (("meta", COUNT, meta.get(COUNT, "")),)
+    # A store that lost the end, or the cancel, has the token outstanding again: then the signal is not late.
+    unchanged = (("meta", COUNT, meta.get(COUNT, "")), ("tok", work.job.token, ""))
     position = int(meta["no"]) if meta["status"] in ENDED else 0
     answer = services.store.commit([CommitCall(run_id, text, effects.owner, now, expect=unchanged, reopen=position)])[0]
     if answer.word != "OK":

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from chalicelib.domain.commit import Draft
 from chalicelib.domain.commit import body as commit_body
-from chalicelib.domain.errors import Unavailable
+from chalicelib.domain.errors import JournalRefused
 from chalicelib.domain.journal import Item, compose, parse_item
 from chalicelib.engine.flush import ending_records, flush_upto, journal_item
 from chalicelib.engine.large_values import check_commit
-from chalicelib.engine.run_records import run_records
 from chalicelib.engine.services import Services
 from chalicelib.engine.store_calls import CommitCall
 
@@ -33,7 +32,7 @@ def commit_outside(
     decided before this commit still holds. `expect` is as in CommitCall. With `reopen` the run may have ended, any
     commit since `meta` counts as a change, and the run is listed as live again. Raises TooLarge where the journal could
     not hold it; Unavailable where it stands in the store but could not be journaled: the sweep or the next step does
-    that.
+    that; and JournalRefused where it never can be, since the store is behind its journal.
     """
     commit_id, now = commit_id or services.ids.new(), services.clock.now_ms()
     if fence:
@@ -51,8 +50,7 @@ def commit_outside(
     if not answer.lease or answer.mark != committed.no - 1:
         flush_upto(services, run_id, committed.no)
     item = journal_item(run_id, compose(answer.head, text))
-    records = run_records(run_id, {**meta, **draft.meta}) if reopen else ending_records([item])
-    if services.journal.append([item], records):
-        raise Unavailable(f"Run {run_id} is behind its journal and is being rebuilt; send the request again.")
+    if services.journal.append([item], ending_records([item])):
+        raise JournalRefused(f"Run {run_id} is behind its journal and is being rebuilt; send the request again.")
     services.store.acknowledge([(run_id, item.no, item.id, ())])
     return committed

@@ -13,8 +13,8 @@ from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import Item
 from chalicelib.domain.patch_revert import revert_operations
 from chalicelib.domain.state import ENDED
+from chalicelib.engine.acting import act
 from chalicelib.engine.controls import CHUNK, send_waiting
-from chalicelib.engine.outside import commit_outside
 from chalicelib.engine.patch_history import PatchRecord, find_patch, number_of
 from chalicelib.engine.patch_planning import plan_patch
 from chalicelib.engine.patch_terms import PLANNING_HASHES, Change, Planned
@@ -89,11 +89,15 @@ def _commit_id(services: Services, request: PatchRequest) -> str:
 
 
 def _present(services: Services, request: PatchRequest) -> RunState:
-    """The state to plan on; of a run that has ended and left the store only its meta. Raises NotFound."""
-    meta = ensure_present(services, request.run_id)
-    if meta.get("tenant") != request.tenant:
-        raise NotFound(f"There is no run {request.run_id[:64]}.")
-    return services.store.snapshot(request.run_id, PLANNING_HASHES) or {"meta": meta}
+    """The state to plan on; of a run that has ended and left the store only its meta. Raises NotFound, Unavailable."""
+    for _ in range(MAX_TRIES):
+        meta = ensure_present(services, request.run_id)
+        if meta.get("tenant") != request.tenant:
+            raise NotFound(f"There is no run {request.run_id[:64]}.")
+        state = services.store.snapshot(request.run_id, PLANNING_HASHES)
+        if state is not None or meta["status"] in ENDED:
+            return state or {"meta": meta}
+    raise Unavailable(f"The store loses run {request.run_id} again and again; send the request again.")
 
 
 def _check_open(request: PatchRequest, meta: dict[str, str]) -> None:
@@ -117,7 +121,7 @@ def _apply(services: Services, request: PatchRequest, state: RunState, planned: 
     """Commit, journal, and start what became ready. False where the run has changed since."""
     assert planned.plan is not None
     services.plans.save(planned.plan)
-    item = commit_outside(
+    item = act(
         services,
         request.run_id,
         request.actor,

@@ -160,8 +160,8 @@ class Directory(Protocol):
         """(sort key, record) in order, consistent; `start` is exclusive."""
         ...
 
-    def delete(self, key: tuple[str, str]) -> None:
-        """Remove; harmless when absent."""
+    def delete(self, key: tuple[str, str], expect: Mapping[str, Json] | None = None) -> None:
+        """Remove, with `expect` only a record whose members equal it; harmless when absent."""
         ...
 
 
@@ -191,6 +191,10 @@ class RunStore(Protocol):
         """(run, no, commit id, sent tokens): the journal holds commits up to no; these tokens' messages were sent."""
         ...
 
+    def hold(self, run_id: str, tokens: Sequence[str], now_ms: int) -> None:
+        """Mark those of these tokens that are not known to be sent: resuming the run sends them, or else the sweep."""
+        ...
+
     def unwritten(self, run_id: str, owner: str, now_ms: int) -> tuple[int, bool, list[tuple[str, str]]]:
         """(mark, lease granted, [(head, body)] above the mark): the journal items that may not be written yet."""
         ...
@@ -207,12 +211,12 @@ class RunStore(Protocol):
         """Note when the sweep looked through the run's tasks, and when it has to look next, if the run is here."""
         ...
 
-    def retire(self, run_id: str) -> None:
-        """Delete the keys of a run that has ended."""
+    def retire(self, run_id: str, position: str) -> None:
+        """Delete the keys of a run whose state is at `no|commit id`; one that has moved on stays."""
         ...
 
-    def put_due(self, due: Mapping[str, int], *, only_known: bool = False) -> None:
-        """Set when members of the deadline index are due (ms); `only_known` moves members that are there."""
+    def put_due(self, due: Mapping[str, int], *, only_known: bool = False, only_new: bool = False) -> None:
+        """Set when members of the deadline index are due (ms): `only_known` adds none, `only_new` moves none."""
         ...
 
     def due(self, now_ms: int, limit: int) -> list[str]:

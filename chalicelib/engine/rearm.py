@@ -22,18 +22,24 @@ def attempt_deadlines(services: Services, node: Node, job: Job, at_ms: int, beat
     return due
 
 
-def rearm(services: Services, run_id: str) -> None:
-    """Write the deadlines of a rebuilt run. A heartbeat counts from now: beats are not journaled (HAZARDS 18)."""
-    state = services.store.snapshot(run_id, ("meta", "tok"))
+def rearm(services: Services, run_id: str, *, only_new: bool = False) -> None:
+    """Write the deadlines of a rebuilt run. A heartbeat counts from now: beats are not journaled (HAZARDS 18).
+
+    With `only_new` deadlines that the index has stay as they are, and what a pause holds back gets none: it is not
+    known to have been sent.
+    """
+    state = services.store.snapshot(run_id, ("meta", "tok", "ready"))
     if state is None:
         return
     meta, now = state["meta"], services.clock.now_ms()
+    holding = only_new and meta["status"] == "PAUSED"
     due = {f"run:{run_id}": int(meta["timeout_at"])} if meta.get("timeout_at") else {}
     for name, record in state["tok"].items():
         began, token = parse_began(record), parse_token(name)
         node = attempted(services.plans.load(began.graph), token)
-        if node is None or began.kind not in ("t", "w", "h"):
+        held = holding and began.kind == "t" and state["ready"].get(name, "").startswith("r")
+        if held or node is None or began.kind not in ("t", "w", "h"):
             continue
         due |= attempt_deadlines(services, node, began.job(run_id, name), began.at_ms, now)
     if due:
-        services.store.put_due(due)
+        services.store.put_due(due, only_new=only_new)

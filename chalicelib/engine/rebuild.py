@@ -49,13 +49,13 @@ def rebuild(services: Services, run_id: str) -> State:
         if stored is not None:
             _write_tail(services, run_id, stored["meta"])
         folded = load_state(services, run_id)
-        if not folded["meta"] or _agree(stored, folded):
+        if not folded["meta"] or position(stored["meta"] if stored else {}) == position(folded["meta"]):
             return folded
         if folded["meta"]["status"] in ENDED:
-            if stored is None or services.store.install(run_id, {}, replaces=_position(stored["meta"])):
-                return folded
-            continue
-        if services.store.install(run_id, folded, replaces=_position(stored["meta"]) if stored else ""):
+            if stored is not None:
+                services.store.retire(run_id, position(stored["meta"]))
+            return folded
+        if services.store.install(run_id, folded, replaces=position(stored["meta"] if stored else {})):
             _announce(services, run_id, folded)
             return folded
     raise Unavailable(f"Run {run_id} changed too often while it was being rebuilt.")
@@ -71,12 +71,20 @@ def give_way(services: Services, run_id: str) -> None:
         log.exception("a run that is behind its journal could not be rebuilt", extra={"run_id": run_id})
 
 
-def _agree(stored: State | None, folded: State) -> bool:
-    return stored is not None and _position(stored["meta"]) == _position(folded["meta"])
+def behind_journal(services: Services, run_id: str, meta: dict[str, str]) -> bool:
+    """Whether the journal went another way than to `meta`, or went on without the store: a store that lost its last
+    writes shows no other sign of it (HAZARDS 1). `meta` is all flushed; a run that has moved on since is not behind.
+    """
+    items = [f"{item.no}|{item.id}" for item in services.journal.read(run_id, int(meta["lseq"]) - 1, 2)]
+    if items[:1] != [position(meta)]:
+        return True
+    now = services.store.snapshot(run_id, ("meta",)) if items[1:] else None
+    return now is not None and position(now["meta"]) == position(meta)
 
 
-def _position(meta: dict[str, str]) -> str:
-    return f"{meta['no']}|{meta['cid']}"
+def position(meta: dict[str, str]) -> str:
+    """Where a state stands; empty for none."""
+    return f"{meta['no']}|{meta['cid']}" if meta else ""
 
 
 def _write_tail(services: Services, run_id: str, meta: dict[str, str]) -> None:

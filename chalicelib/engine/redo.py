@@ -13,11 +13,12 @@ from chalicelib.domain.patch_board import Board
 from chalicelib.domain.records import parse_began
 from chalicelib.domain.reset import extent, failed_nodes, reopen, reset_draft
 from chalicelib.domain.state import ENDED
-from chalicelib.engine.controls import MAX_TRIES, send_waiting
+from chalicelib.engine.acting import act
+from chalicelib.engine.controls import MAX_TRIES, holds, send_waiting
 from chalicelib.engine.history import load_state
-from chalicelib.engine.outside import commit_outside
 from chalicelib.engine.ports import Outgoing, RunState
 from chalicelib.engine.rebuild import ensure_present
+from chalicelib.engine.run_records import RECORD_META
 from chalicelib.engine.services import Services
 
 Json = Any
@@ -64,13 +65,15 @@ def skip_node(services: Services, run_id: str, node_id: str, output: Json, actor
     ensure_present(services, run_id)
     state, plan = _load(services, run_id)
     token = _begun(plan, state, run_id, node_id)
-    open_ = [text for text in state["tok"] if parse_token(text).node == node_id]
+    open_ = _open(state, node_id)
     if not open_:
-        if state["done"][token.text].split("|", 4)[3] not in ("FAILED", "CANCELLED"):
+        if "|COMPLETED|" in state["done"].get(token.text, ""):
             raise Conflict(f"Node {node_id} has completed: rerun it instead.")
         _redo(services, run_id, actor, lambda plan, state: _held(services, plan, state, node_id))
         state, plan = _load(services, run_id)
-        open_ = [text for text in state["tok"] if parse_token(text).node == node_id]
+        open_ = _open(state, node_id)
+    if not holds(services, run_id, state["meta"]):  # the signal must not name what may never have been
+        raise Unavailable(f"Run {run_id} was rebuilt just now; send the request again.")
     jobs = {job_id(parse_began(state["tok"][text]).job(run_id, text), services.secret): text for text in open_}
     chosen = job or next(iter(jobs)) if job or len(jobs) == 1 else None
     if chosen not in jobs:
@@ -81,6 +84,12 @@ def skip_node(services: Services, run_id: str, node_id: str, output: Json, actor
     services.queues.send([Outgoing("completion-signals", compact(message))])
 
 
+def _open(state: RunState, node_id: str) -> list[str]:
+    """Attempts of the node that are outstanding; a skip under way is none."""
+    tokens = {text: parse_token(text) for text in state["tok"]}
+    return [text for text, token in tokens.items() if token.node == node_id and token.attempt]
+
+
 def _held(services: Services, plan: Plan, state: RunState, node_id: str) -> Draft:
     return _reopened(services, plan, state, [node_id], {"from": [node_id], "skip": True}, held=node_id)
 
@@ -89,7 +98,7 @@ def _begun(plan: Plan, state: RunState, run_id: str, node_id: str) -> Token:
     if node_id not in plan.nodes:
         raise NotFound(f"Run {run_id} has no node {node_id}.")
     standing = Board(plan, state).standing(node_id)
-    if standing.token is None or standing.status == "SKIPPED":
+    if standing.token is None or standing.status in ("SKIPPED", "SKIPPING"):
         raise Conflict(f"Node {node_id} is {standing.status}: it has not run yet.")
     return standing.token
 
@@ -99,6 +108,8 @@ def _reopened(
 ) -> Draft:
     epoch = int(state["meta"]["epoch"]) + 1
     draft = reset_draft(extent(plan, state, roots), state, epoch, held=held)
+    # Whoever journals the commit lists the run as live again.
+    draft.meta |= {name: state["meta"][name] for name in RECORD_META if name in state["meta"]}
     return reopen(draft, state, epoch, Event("run_redriven", data=data), services.clock.now_ms())
 
 
@@ -131,10 +142,15 @@ def _redo(services: Services, run_id: str, actor: str, decide: Decide) -> None:
         if "phase" in state["meta"] or "rollback" in state["meta"]:
             text = f"Run {run_id} was rolled back, or is being so: what was undone does not run again. Start a new run."
             raise Conflict(text)
-        draft = decide(plan, state)
+        try:
+            draft = decide(plan, state)
+        except Conflict:
+            if holds(services, run_id, state["meta"]):
+                raise
+            continue
         if not draft.emits and state["meta"]["status"] in ENDED:
             raise InvalidInput(f"Nothing in run {run_id} can begin again.")
-        if commit_outside(services, run_id, actor, state["meta"], draft, reopen=True):
+        if act(services, run_id, actor, state["meta"], draft, reopen=True):
             if draft.meta.get("timeout_at"):
                 services.store.put_due({f"run:{run_id}": int(draft.meta["timeout_at"])})
             send_waiting(services, run_id, services.clock.now_ms())

@@ -22,31 +22,55 @@ from chalicelib.engine.store_calls import CommitAnswer
 log = logging.getLogger("graft.step")
 
 
-def emitted_before(services: Services, work: Work, answer: CommitAnswer, effects: Effects) -> list[Work]:
+def emitted_before(
+    services: Services, work: Work, answer: CommitAnswer, effects: Effects, failed: set[int]
+) -> list[Work]:
     """The token was settled before: what came of that settlement and nobody sent yet is done again (HAZARDS 10).
 
     The dead step may have gone on with inline work, so what came of that counts as well, and nothing else: repeats must
-    not send what other signals have begun. Only tokens still outstanding are touched, and only in a run that is
-    RUNNING. Returns inline work to go on with.
+    not send what other signals have begun. Only tokens still outstanding are touched. In a PAUSED run they are marked,
+    and resuming it sends them. Returns inline work to go on with.
     """
     run_id = work.job.run_id
     state = services.store.snapshot(run_id, ("meta", "ready"))
-    if state is None:
+    # The store alone may know of the settlement, and lose it at any time: then the token is outstanding again.
+    if state is None or services.store.fields(run_id, "done", [work.token.text]) != [answer.record]:
+        recover(services, work, effects, failed, "MISSING" if state is None else "UNKNOWN")
         return []
-    meta = state["meta"]
+    meta, settled = state["meta"], int(answer.record.split("|", 1)[0])
+    if int(meta["no"]) < settled:
+        effects.unjournaled(run_id, Written(settled, answer.record.split("|")[1], int(meta["lseq"])), work.origin)
     if int(meta["mark"]) < int(meta["no"]):
         effects.unjournaled(run_id, Written(int(meta["no"]), meta["cid"], int(meta["lseq"])), work.origin)
-    if meta["status"] not in ("RUNNING", "PENDING"):
+    if meta["status"] in ENDED:
         return []
-    following: list[Work] = []
-    if work.token.index is not None:
-        over = map_token(work.token)  # the item that was settled may have been the last one
-        following.append(Work(replace(work.job, token=over.text), over, "inline", work.origin, proven=False))
-    if not state["ready"]:
-        return following
-    for name, record in _came_of(services, run_id, int(answer.record.split("|", 1)[0])):
+    unsent = _came_of(services, run_id, settled) if state["ready"] else []
+    if meta["status"] == "PAUSED":
+        services.store.hold(run_id, [name for name, _ in unsent], services.clock.now_ms())
+        return []
+    following = _map_of(work)
+    for name, record in unsent:
         following += _resume(services, work, name, record, effects)
     return following
+
+
+def _map_of(work: Work) -> list[Work]:
+    """The map of an item that was settled: it may have been the last one."""
+    if work.token.index is None:
+        return []
+    over = map_token(work.token)
+    return [Work(replace(work.job, token=over.text), over, "inline", work.origin, proven=False)]
+
+
+def ended_before(services: Services, work: Work, effects: Effects, failed: set[int]) -> None:
+    """The run takes no more commits: its end must be in the journal before the signal is given up, since a store that
+    loses it has a live run again, and this token with it."""
+    state = services.store.snapshot(work.job.run_id, ("meta",))
+    if state is None or state["meta"]["status"] not in ENDED:
+        recover(services, work, effects, failed, "MISSING" if state is None else "UNKNOWN")
+    elif int(state["meta"]["mark"]) < int(state["meta"]["no"]):
+        meta = state["meta"]
+        effects.unjournaled(work.job.run_id, Written(int(meta["no"]), meta["cid"], int(meta["lseq"])), work.origin)
 
 
 def _came_of(services: Services, run_id: str, no: int) -> list[tuple[str, str]]:

@@ -10,10 +10,11 @@ from chalicelib.domain.compensation import PHASE, begun, compensating
 from chalicelib.domain.errors import Conflict, Unavailable
 from chalicelib.domain.reset import reopen
 from chalicelib.domain.state import ENDED
+from chalicelib.engine.acting import act
 from chalicelib.engine.controls import MAX_TRIES, send_waiting
-from chalicelib.engine.outside import commit_outside
 from chalicelib.engine.rebuild import ensure_present
 from chalicelib.engine.redo import bring_back
+from chalicelib.engine.run_records import RECORD_META
 from chalicelib.engine.services import Services
 
 Json = Any
@@ -44,8 +45,10 @@ def _begin(services: Services, run_id: str, actor: str, meta: Meta) -> bool:
     now = services.clock.now_ms()
     event = Event("run_resumed", data={"phase": PHASE})
     draft = reopen(Draft(cancel_all=True), {"meta": meta}, int(meta["epoch"]), event, now)
+    # Whoever journals the commit lists the run as live again.
+    draft.meta |= {name: meta[name] for name in RECORD_META if name in meta}
     draft.meta |= begun(meta, _error(meta, actor), now)
-    if commit_outside(services, run_id, actor, meta, draft, reopen=ended) is None:
+    if act(services, run_id, actor, meta, draft, reopen=ended) is None:
         return False
     if "timeout_at" in draft.meta:
         services.store.put_due({f"run:{run_id}": int(draft.meta["timeout_at"])})

@@ -10,7 +10,8 @@ from chalicelib.domain.ids import job_id, parse_token
 from chalicelib.domain.mail import MOST, counter_field, letter_field, waiters
 from chalicelib.domain.records import parse_began
 from chalicelib.domain.state import ENDED
-from chalicelib.engine.outside import commit_outside
+from chalicelib.engine.acting import act
+from chalicelib.engine.controls import holds
 from chalicelib.engine.ports import Outgoing, RunState
 from chalicelib.engine.rebuild import ensure_present
 from chalicelib.engine.services import Services
@@ -42,6 +43,8 @@ def send_event(
         state = _present(services, run_id)
         known = state["box"].get(f"said|{once}") if once else None
         number = int(known) if known else int(state["box"].get(counter_field(name)) or 0) + 1
+        if known and not holds(services, run_id, state["meta"]):
+            continue
         if known or _commit(services, run_id, actor, state, name, number, record, once):
             _tell(services, run_id, name)
             return {"run_id": run_id, "name": name, "number": number}
@@ -69,7 +72,7 @@ def _commit(
     if once:
         draft.put.append(("box", f"said|{once}", str(number)))
     expect = (("box", counter, state["box"].get(counter, "")),)
-    return commit_outside(services, run_id, actor, meta, draft, expect=expect, fence=False) is not None
+    return act(services, run_id, actor, meta, draft, expect=expect, fence=False) is not None
 
 
 def _tell(services: Services, run_id: str, name: str) -> None:

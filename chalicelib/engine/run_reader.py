@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from chalicelib.domain.errors import NotFound, Unavailable
+from chalicelib.domain.errors import JournalRefused, NotFound, Unavailable
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.names import NAME_PATTERN
 from chalicelib.engine.flush import flush_run
 from chalicelib.engine.history import load_state
 from chalicelib.engine.ports import RunState
+from chalicelib.engine.rebuild import rebuild
 from chalicelib.engine.services import Services
 
 #: What a view of the whole run reads.
@@ -54,7 +55,11 @@ def _flushed(services: Services, tenant: str, run_id: str, state: RunState) -> R
     number = int(state["meta"]["no"])
     deadline = services.clock.now_ms() + _WAIT_MS
     while True:
-        flush_run(services, run_id)
+        try:
+            flush_run(services, run_id)
+        except JournalRefused:  # the store fell behind the journal and moved on: what it shows never was
+            rebuild(services, run_id)
+            return read_state(services, tenant, run_id, tuple(state))
         now = services.store.snapshot(run_id, ("meta",))
         if now is None:
             return _from_history(services, tenant, run_id)

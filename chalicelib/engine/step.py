@@ -22,7 +22,7 @@ from chalicelib.engine.late import is_late, record_late
 from chalicelib.engine.loading import Loader, spent_hops
 from chalicelib.engine.looking import again, look
 from chalicelib.engine.rearm import attempt_deadlines
-from chalicelib.engine.repeats import emitted_before, recover
+from chalicelib.engine.repeats import emitted_before, ended_before, recover
 from chalicelib.engine.services import Services
 from chalicelib.engine.signal_patches import give_up_patch, merged, plan_signals
 from chalicelib.engine.signals import Work, limit_exceeded, parse
@@ -155,7 +155,8 @@ class Coordinator:
         node = attempted(self._services.plans.load(opened.job.graph), token)
         if node is not None:
             at = opened.item.body["at"]
-            step.effects.due |= attempt_deadlines(self._services, node, opened.job_of(token), at, at)
+            job = opened.job_of(token)
+            step.effects.watch(job.run_id, attempt_deadlines(self._services, node, job, at, at))
 
     def _refresh(self, work: Work) -> None:
         """Use the newest generation this process has heard of, if it is newer than the job's."""
@@ -217,10 +218,11 @@ class Coordinator:
             record_late(self._services, work, step.effects, step.failed)
             return []
         if answer.word == "SETTLED":
-            return emitted_before(self._services, work, answer, step.effects)
+            return emitted_before(self._services, work, answer, step.effects, step.failed)
         if answer.word == "STALE":
             return self._again(work, answer, step)
         if answer.word == "ENDED":
+            ended_before(self._services, work, step.effects, step.failed)
             return []
         recover(self._services, work, step.effects, step.failed, answer.word)
         return []

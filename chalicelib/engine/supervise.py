@@ -13,7 +13,8 @@ from chalicelib.engine.directory_keys import LIVE_SHARDS, live_partition
 from chalicelib.engine.flush import flush_run
 from chalicelib.engine.history import catch_up
 from chalicelib.engine.ports import Outgoing
-from chalicelib.engine.rebuild import ensure_present, give_way
+from chalicelib.engine.rearm import rearm
+from chalicelib.engine.rebuild import behind_journal, ensure_present, give_way, position
 from chalicelib.engine.services import Services
 from chalicelib.engine.silence import send_silent
 
@@ -103,20 +104,26 @@ def _write(services: Services, run_id: str) -> None:
 
 
 def _look_after(services: Services, partition: str, run_id: str, record: Json, grace_ms: int) -> None:
-    """One live run: rebuild it if the store lost it, write what is unwritten, send what nobody sent or what may be gone
-    from its queue, or let it go."""
+    """One live run: rebuild it if the store lost it or fell behind, write what is unwritten, put back deadlines that
+    the index lost, send what nobody sent or what may be gone from its queue; or let it go."""
     now = services.clock.now_ms()
-    if record["status"] in ENDED:
-        if now - int(record["finished_at"] or now) >= grace_ms:
-            services.store.retire(run_id)
-            services.directory.delete((partition, run_id))
+    stored = services.store.snapshot(run_id, ("meta",))
+    if record["status"] in ENDED and now - int(record["finished_at"] or now) >= grace_ms:
+        if stored is not None:
+            services.store.retire(run_id, position(stored["meta"]))
+        services.directory.delete((partition, run_id), expect=record)  # unless it was redriven meanwhile
         return
-    state = services.store.snapshot(run_id, ("meta",))
-    meta = ensure_present(services, run_id) if state is None else state["meta"]
-    if meta["status"] in ENDED:
+    if stored is None and record["status"] in ENDED:
         return
+    meta = stored["meta"] if stored else ensure_present(services, run_id)
     if int(meta["no"]) > int(meta["mark"]):
         _write(services, run_id)
-    send_waiting(services, run_id, now if state is None else now - UNSENT_MS)
+    if stored is not None and behind_journal(services, run_id, meta):
+        give_way(services, run_id)
+        stored = None
+    if record["status"] in ENDED or meta["status"] in ENDED:
+        return
+    rearm(services, run_id, only_new=True)
+    send_waiting(services, run_id, now - UNSENT_MS if stored else now)
     send_silent(services, run_id, meta)
     catch_up(services, run_id, meta)

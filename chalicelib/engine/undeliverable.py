@@ -10,7 +10,7 @@ from chalicelib.domain.commit import Draft, Event, compact
 from chalicelib.domain.errors import BadSignal, Unavailable
 from chalicelib.domain.ids import Job, bare, job_id, parse_job_id, parse_token, worked_on
 from chalicelib.domain.state import ENDED
-from chalicelib.engine.outside import commit_outside
+from chalicelib.engine.acting import act
 from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.rebuild import ensure_present
 from chalicelib.engine.run_records import RECORD_META
@@ -95,6 +95,6 @@ def end_run(services: Services, job: Job, reason: str) -> None:
         last = {"status": "FAILED", "finished_at": str(services.clock.now_ms()), "error": compact(error)}
         event = Event("run_failed", data={"error": error})
         draft = Draft(cancel_all=True, final=True, meta={**shown, **last}, events=[event])
-        if commit_outside(services, job.run_id, "graft", meta, draft):
+        if act(services, job.run_id, "graft", meta, draft):
             return
     raise Unavailable(f"Run {job.run_id} changed too often meanwhile.")

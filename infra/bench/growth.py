@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chalicelib.engine.rebuild import position
 from infra.bench import documents
 from infra.bench.results import Section
 from infra.bench.rig import Rig, Took, quick_rig
@@ -37,7 +38,9 @@ def _grow(section: Section, rig: Rig, name: str, document: dict[str, Json], repe
         (run_id,) = rig.start(document)
         found += rig.drain(BATCH)
         assert rig.status(run_id) == "COMPLETED"
-        rig.services.store.retire(run_id)
+        state = rig.services.store.snapshot(run_id, ("meta",))
+        assert state is not None
+        rig.services.store.retire(run_id, position(state["meta"]))
     hops = repeats * len(document["nodes"])
     since = rig.meter.since(before)
     section.times(f"{name}: CPU of a hop", _per_hop(found), "µs")

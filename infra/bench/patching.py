@@ -19,6 +19,7 @@ from chalicelib.engine.executions import standings
 from chalicelib.engine.patch_terms import Change
 from chalicelib.engine.patches import PatchRequest, patch_run
 from chalicelib.engine.plans import PlanStore
+from chalicelib.engine.rebuild import position
 from chalicelib.engine.services import Services
 from chalicelib.engine.store_calls import CommitAnswer, CommitCall
 from infra.bench import documents
@@ -131,7 +132,7 @@ def _latency(section: Section, rig: Rig, nodes: int, repeats: int) -> None:
     state = rig.services.store.snapshot(run_id)
     assert state is not None
     assert state["meta"]["status"] == standings(state)["more0"].status == "COMPLETED"
-    rig.services.store.retire(run_id)
+    rig.services.store.retire(run_id, position(state["meta"]))
 
 
 def _one(patcher: Patcher, rig: Rig, run_id: str, name: str) -> dict[str, int]:

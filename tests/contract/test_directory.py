@@ -84,3 +84,13 @@ def test_the_stored_record_is_not_the_callers_object(world: World):
     world.directory.put(("t", "k"), record)
     record["list"].append(2)
     assert world.directory.get(("t", "k")) == {"list": [1]}
+
+
+def test_a_conditional_delete_leaves_a_record_that_has_changed(world: World):
+    world.directory.delete(("t", "k"), expect={"v": 1})
+    world.directory.put(("t", "k"), {"v": 2, "other": [1]})
+    world.directory.delete(("t", "k"), expect={"v": 1})
+    world.directory.delete(("t", "k"), expect={"v": 2, "missing": None})
+    assert world.directory.get(("t", "k")) == {"v": 2, "other": [1]}
+    world.directory.delete(("t", "k"), expect={"v": 2, "other": [1]})
+    assert world.directory.get(("t", "k")) is None

@@ -35,8 +35,7 @@ class MemoryDirectory:
 
     def replace(self, key: Key, record: Mapping[str, Any], expect: Mapping[str, Any]) -> bool:
         with effect(self._fault, "directory.replace"):
-            there = self._load(key)
-            ok = there is not None and all(n in there and _text(there[n]) == _text(v) for n, v in expect.items())
+            ok = self._holds(self._load(key), expect)
             if ok:
                 self._store(key, record)
         return ok
@@ -60,10 +59,12 @@ class MemoryDirectory:
             chosen.reverse()
         return [(key, json.loads(self._texts[partition, key])) for key in chosen[: max(limit, 0)]]
 
-    def delete(self, key: Key) -> None:
+    def delete(self, key: Key, expect: Mapping[str, Any] | None = None) -> None:
         with effect(self._fault, "directory.delete"):
-            if self._texts.pop(key, None) is not None:
-                self._keys[key[0]].remove(key[1])
+            if not self._holds(self._load(key), expect or {}):
+                return
+            del self._texts[key]
+            self._keys[key[0]].remove(key[1])
             self._as_of.pop(key, None)
 
     def put_as_of(self, key: Key, record: Mapping[str, Any], no: int) -> None:
@@ -71,6 +72,9 @@ class MemoryDirectory:
         if self._as_of.get(key, 0) <= no:
             self._store(key, record)
             self._as_of[key] = no
+
+    def _holds(self, there: Mapping[str, Any] | None, expect: Mapping[str, Any]) -> bool:
+        return there is not None and all(n in there and _text(there[n]) == _text(v) for n, v in expect.items())
 
     def _load(self, key: Key) -> Mapping[str, Any] | None:
         return json.loads(self._texts[key]) if key in self._texts else None

@@ -151,6 +151,11 @@ class Harness:
         self.drain()
         return self.meta(run_id)
 
+    def retire(self, run_id: str) -> None:
+        """The run's keys are gone from the store."""
+        meta = self.meta(run_id)
+        self.store.retire(run_id, f"{meta['no']}|{meta['cid']}")
+
     def meta(self, run_id: str) -> dict:
         return self.store.snapshot(run_id, ("meta",))["meta"] | {"run_id": run_id}
 

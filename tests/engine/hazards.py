@@ -33,7 +33,7 @@ def lost_reply(call: Callable[..., Json]) -> Callable[..., Json]:
 
 def fall_back(harness: Harness, run_id: str, old: Json) -> None:
     """The store fails over to a copy that misses its last writes; nothing in it says so."""
-    harness.store.retire(run_id)
+    harness.retire(run_id)
     assert harness.store.install(run_id, old)
 
 

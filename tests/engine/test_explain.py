@@ -84,7 +84,7 @@ def test_a_join_that_cannot_fill_is_a_problem(harness: Harness) -> None:
             harness.answer(json.loads(message.body), {"status": "completed", "result": 1})
     settle_all(harness)
     state = harness.store.snapshot(run_id)
-    harness.store.retire(run_id)
+    harness.retire(run_id)
     del state["tok"]["b@#0.1"]
     harness.store.install(run_id, state)
     assert codes(explained(harness, run_id)) == ["join_cannot_fill"]

@@ -221,7 +221,7 @@ def test_a_number_that_another_commit_took_meanwhile_is_no_proof(own: bool, worl
     world.commit("A", "a")
     world.commit("B", "b")
     if not own:
-        world.made["B"] = RunWrites(need=Written(3, "c3", world.board.item.seq))
+        world.made["B"] = RunWrites(needs=[Written(3, "c3", world.board.item.seq)])
 
     def rebuild(_: float) -> None:
         lost, world.board.texts = world.board.texts, world.board.texts[:1]
@@ -242,7 +242,7 @@ def test_a_number_that_another_commit_took_meanwhile_is_no_proof(own: bool, worl
 def test_what_a_dead_step_left_is_written_by_the_step_that_needs_it(world: World) -> None:
     world.commit("dead", "a")
     world.commit("dead", "b")
-    world.made["B"] = RunWrites(need=Written(3, "c3"))
+    world.made["B"] = RunWrites(needs=[Written(3, "c3")])
     assert world.write("B") == ({"r1": Written(3, "c3")}, set())
     assert world.written() == world.board.texts
 
@@ -250,7 +250,7 @@ def test_what_a_dead_step_left_is_written_by_the_step_that_needs_it(world: World
 def test_what_is_needed_may_be_above_what_the_step_committed_itself(world: World) -> None:
     world.commit("A", "a")
     world.commit("dead", "b")
-    world.made["A"].need = Written(3, "c3")
+    world.made["A"].needs = [Written(3, "c3")]
     assert world.write("A") == ({"r1": Written(3, "c3")}, set())
     assert world.written() == world.board.texts
 

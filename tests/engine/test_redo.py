@@ -8,6 +8,7 @@ from chalicelib.domain.errors import Conflict
 from chalicelib.engine.controls import cancel_run
 from chalicelib.engine.redo import redrive_run, rerun_node, skip_node
 from tests.engine.harness import Harness
+from tests.engine.hazards import assert_whole, handle_until_done, signal, tasks
 from tests.engine.test_step import edges, function
 from tests.engine.test_supervise import settle_all
 
@@ -68,7 +69,7 @@ def test_redrive_of_a_cancelled_run_goes_on_where_it_stood(harness: Harness) -> 
 def test_redrive_works_when_the_keys_are_gone(harness: Harness) -> None:
     worker = harness.worker = Flaky("c")
     run_id = harness.run(DIAMOND)["run_id"]
-    harness.store.retire(run_id)
+    harness.retire(run_id)
     worker.broken.clear()
     redrive_run(harness.services, run_id, "ann")
     harness.drain()
@@ -159,3 +160,18 @@ def test_skip_of_a_failed_node_takes_the_run_up_again(harness: Harness) -> None:
     with pytest.raises(Conflict):
         skip_node(harness.services, run_id, "b", {"n": 9}, "ann")
     harness.assert_fold_equals_store(run_id)
+
+
+def test_a_rerun_join_that_begins_at_once_is_not_begun_again_by_what_comes_later(harness: Harness) -> None:
+    """`j` needs one edge and has it from `a`, which is kept; `b`, which runs again, also leads to it."""
+    j = {**function("j"), "join": "any"}
+    run_id = harness.start({"nodes": [function("a"), function("b"), j], "edges": edges("a:j", "b:j")})
+    sent = tasks(harness)
+    handle_until_done(harness, signal(sent["a"]))
+    rerun_node(harness.services, run_id, "b", "ann")
+    harness.drain()
+    harness.clock.now += 31_000
+    harness.drain()
+    begun = [(e["node_id"], e["attempt"]) for e in harness.events(run_id) if e["type"] == "node_dispatched"]
+    assert sorted(begun) == [("a", 1), ("b", 1), ("b", 2), ("j", 1), ("j", 2)]
+    assert_whole(harness, run_id)

@@ -353,7 +353,7 @@ def test_a_rollback_of_a_failed_run_keeps_its_failure_readable(harness: Harness)
 def test_a_rollback_works_when_the_keys_are_gone(harness: Harness) -> None:
     worker = harness.worker = Booking()
     run_id = harness.run(TRIP)["run_id"]
-    harness.store.retire(run_id)
+    harness.retire(run_id)
     rollback_run(harness.services, run_id, "ann")
     harness.drain()
     assert len(worker.undid) == 3

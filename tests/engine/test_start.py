@@ -168,7 +168,7 @@ def test_a_repeat_after_redis_lost_the_run_does_not_begin_it_again(harness: Harn
 def test_a_repeat_of_a_finished_run_does_not_bring_its_keys_back(
     harness: Harness, finished: str, client: redis.Redis
 ) -> None:
-    harness.store.retire(finished)
+    harness.retire(finished)
     assert harness.start(DOCUMENT, {"v": 1}, idempotency_key="k") == finished
     harness.drain()
     assert harness.store.snapshot(finished) is None

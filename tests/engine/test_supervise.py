@@ -162,7 +162,7 @@ def test_a_store_that_fell_behind_and_moved_on_gives_way_to_the_journal(harness:
     old = harness.store.snapshot(run_id)
     harness.work_batch()
     settle_all(harness)
-    harness.store.retire(run_id)
+    harness.retire(run_id)
     assert old is not None
     harness.store.install(run_id, old)
     harness.drain()

@@ -61,6 +61,7 @@ PRODUCERS = {
     "commit MISSING": _commit(lambda: settle("a"), run_id="r2"),
     "acknowledge OK": _raw("acknowledge", "r1", ack='[2,"c2"]', sent='["a@#0.1"]'),
     "acknowledge MISSING": _raw("acknowledge", "r2", ack='[2,"c2"]', sent='["a@#0.1"]'),
+    "hold OK": _raw("hold", "r1", tokens='["a@#0.1","gone@#0.1"]', at=T0 + 5),
     "install OK": _raw("install", "r2", state='{"meta":["no","1","cid","x","gen","x"],"tok":["a","b"]}', replaces=""),
     "install EXISTS": _raw("install", "r1", state='{"meta":["no","1","cid","x"]}', replaces=""),
     "look OK": _raw("look", "r1", look="1|2"),
@@ -70,7 +71,7 @@ PRODUCERS = {
     "unwritten OK": _raw("unwritten", "r1", owner="another", now=T0 + 60_000),
     "unwritten MISSING": _raw("unwritten", "r2", owner="another", now=T0 + 60_000),
 }
-CHANGES = {"commit OK", "acknowledge OK", "install OK", "look OK", "unwritten OK"}
+CHANGES = {"commit OK", "acknowledge OK", "hold OK", "install OK", "look OK", "unwritten OK"}
 
 
 @pytest.mark.parametrize("case", [f"{script} {word}" for script in SCRIPTS for word in header_words(script)])

@@ -136,7 +136,9 @@ def test_every_method_of_the_store_works_there(cluster: RedisRunStore, nodes: li
     cluster.put_plan("hash", "text")
     assert (cluster.get_plan("hash"), cluster.get_plan("other")) == ("text", None)
     for board in boards:
-        cluster.retire(board.run_id)
+        cluster.retire(board.run_id, "1|other")
+        meta = cluster.snapshot(board.run_id)["meta"]
+        cluster.retire(board.run_id, f"{meta['no']}|{meta['cid']}")
         assert cluster.snapshot(board.run_id) is None
 
 
@@ -206,7 +208,7 @@ def test_a_cluster_that_is_gone_is_unavailable_whatever_is_asked() -> None:
             lambda: store.read([ReadCall("r", 1)]),
             lambda: store.put_due({"m": 1}),
             lambda: store.due(1, 1),
-            lambda: store.retire("r"),
+            lambda: store.retire("r", "1|c1"),
         )
         for ask in asked:
             with pytest.raises(Unavailable, match="Redis did not answer"):

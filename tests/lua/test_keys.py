@@ -57,6 +57,7 @@ def test_the_server_itself_finds_the_declared_keys_enough(script: str, client: r
                 "control": '{"owner":"o","now":1,"acks":[],"created":0}',
             },
             "acknowledge": {"ack": '[2,"c2"]', "sent": "[]"},
+            "hold": {"tokens": '["a@#0.1"]', "at": 1},
             "install": {"state": '{"meta":["no","9"]}', "replaces": "2|c2"},
             "read": {
                 "call": '{"as_of":9,"nodes":[],"vars":["v"],"edges":["e"],"meta":[],"tokens":["t"],"joins":["j"],'

@@ -1,6 +1,6 @@
 """Plays the worlds of given seeds and judges their ends; the one door for tests, replays and hunts for planted bugs.
 
-`python -m tests.simulation.check FIRST COUNT` prints the first failing seed and exits with 1.
+`python -m tests.simulation.check FIRST COUNT STEP` prints the first failing seed and exits with 1.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ import traceback
 
 import redis
 
-from chalicelib.domain.fold import fold
-from chalicelib.domain.journal import parse_item
+from chalicelib.domain.state import ENDED
 from infra.local.redis_server import RedisServer
 from tests.simulation import reference, shared_reads
 from tests.simulation.agreement import differences, found, joins_wait_for_cancelled_work
+from tests.simulation.controlled import ControlledWorld
 from tests.simulation.drawn import SimulatedRun
 from tests.simulation.following import JournalOrder
 from tests.simulation.invariants import require
+from tests.simulation.rough import RoughWorld
 from tests.simulation.world import SECRET, World
 
+#: Which seeds give rough worlds (of four), and controlled ones (of eight).
+ROUGH, CONTROLLED = 1, 3
 #: In every third world the ends of runs depend on the order of events; there the reference follows the engine's order.
 RACING_EVERY = 3
 #: A fixed hash seed makes the order of Redis's hashes, and so of whole worlds, the same in every process.
@@ -35,35 +38,53 @@ def check(client: redis.Redis, seed: int) -> World:
     """Play one seed. Raises Failed, naming the seed and the command that replays it."""
     client.flushall()
     racing = seed % RACING_EVERY == 0
-    world = World(client, seed, racing=racing)
+    world = world_of(client, seed, racing=racing)
     try:
         world.play()
         for run in world.runs.values():
-            _judge(world, run, racing=racing)
+            _whole(world, run)
+            if not isinstance(world, ControlledWorld):
+                _agrees(world, run, racing=racing)
+        if isinstance(world, ControlledWorld):
+            world.judge()
+        world.let_go()
     except Exception as error:
         last = "\n".join(world.trace[-12:])
         raise Failed(f"{_last(error)}\n{last}\nreplay: SIM_SEED={seed} {REPLAY}") from error
     return world
 
 
+def world_of(client: redis.Redis, seed: int, *, racing: bool) -> World:
+    """Of eight worlds five are plain and quick, two are rough, and one is rough and controlled by clients."""
+    if seed % 8 == CONTROLLED:
+        return ControlledWorld(client, seed)
+    return (RoughWorld if seed % 4 == ROUGH else World)(client, seed, racing=racing)
+
+
 #: The reference's note of a failure that no longer mattered. The engine judges that by what it has read when it
 #: decides; where a join fires between that and the commit, both ends are right.
 HARMLESS = "failure without consequence"
-REPLAY = ".venv/bin/pytest tests/simulation/test_simulation.py -k replay"
+REPLAY = ".venv/bin/python -m pytest tests/simulation -k replay"
 
 
 def _last(error: BaseException) -> str:
     return "".join(traceback.format_exception_only(error)).strip()
 
 
-def _judge(world: World, run: SimulatedRun, *, racing: bool) -> None:
+def _whole(world: World, run: SimulatedRun) -> None:
+    """The run has ended, nothing is left of it, and it is as its journal says."""
     state = world.state(run.run_id)
-    require(state["meta"]["status"] in ("COMPLETED", "FAILED"), f"run {run.run_id} is {state['meta']['status']}")
+    require(state["meta"]["status"] in ENDED, f"run {run.run_id} is {state['meta']['status']}")
     require(not world.queues.names(), f"messages are left in {world.queues.names()}")
-    folded = fold(parse_item(item.text) for item in world.audit.chains[run.run_id].items)
+    folded = world.folded(run.run_id)
     for name, fields in state.items():
         mine = {field: text for field, text in folded[name].items() if (name, field) != ("meta", "mark")}
         require(fields == mine, f"run {run.run_id}: folding the journal gives another `{name}`: {fields} {mine}")
+
+
+def _agrees(world: World, run: SimulatedRun, *, racing: bool) -> None:
+    """The run ended as the reference says."""
+    state = world.state(run.run_id)
     items = world.audit.chains[run.run_id].items
     tasks = [task for task in world.queues.tasks if task["run_id"] == run.run_id]
     if racing:
@@ -78,12 +99,12 @@ def _judge(world: World, run: SimulatedRun, *, racing: bool) -> None:
     require(not lines, f"run {run.run_id} ends otherwise than in the reference:\n" + "\n".join(lines))
 
 
-def main(first: int, count: int) -> int:
-    """Check `count` seeds; 1 after the first that fails."""
+def main(first: int, count: int, step: int = 1) -> int:
+    """Check `count` seeds, each `step` after the last; 1 after the first that fails."""
     logging.disable(logging.CRITICAL)
     with RedisServer(options=REDIS_OPTIONS) as server:
         client = redis.Redis(port=server.port, decode_responses=True)
-        for seed in range(first, first + count):
+        for seed in range(first, first + count * step, step):
             try:
                 check(client, seed)
             except Failed as failure:
@@ -93,4 +114,4 @@ def main(first: int, count: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:3])))
+    sys.exit(main(*map(int, sys.argv[1:4])))

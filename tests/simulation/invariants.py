@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from chalicelib.adapters.redis.keys import run_key
 from chalicelib.domain.ids import UNDO, parse_job_id, parse_token
 from chalicelib.domain.journal import Item, expand, parse_item
 from chalicelib.domain.state import ENDED
-from chalicelib.engine.ports import JournalItem
+from chalicelib.engine.ports import JournalItem, RunState
 
 
 class Violation(AssertionError):
@@ -66,6 +67,28 @@ class Audit:
         else:
             require(tokens > 0, f"run {run_id} is {status} with nothing outstanding")
 
+    def replaced(self, run_id: str, before: RunState, replaces: str) -> None:
+        """A rebuild took the place of `before`: of the state that it looked at, and of nothing that the journal, as it
+        is now, would still have taken."""
+        meta, items = before["meta"], self.chains.get(run_id, Chain()).items
+        position = f"{meta['no']}|{meta['cid']}"
+        require(position == replaces, f"run {run_id} was at {position} when a rebuild of {replaces} was installed")
+        head = before["tail"].get(str(len(items) + 1))
+        if items and head is not None:
+            prev = parse_item("{" + head + ',"c":{}}').prev_id
+            require(prev != items[-1].id, f"a rebuild of run {run_id} wipes what was not yet journaled: {head}")
+
+    def marked(self, ack: tuple[str, int, str, Sequence[str]], before: RunState) -> None:
+        """After an acknowledgement: the store forgot its copies up to the commit of that id, or none."""
+        run_id, no, commit_id, _ = ack
+        mark = self._client.hget(run_key(run_id, "meta"), "mark")
+        if mark is not None and mark != before["meta"]["mark"]:
+            head, items = before["tail"].get(mark, ""), self.chains.get(run_id, Chain()).items
+            mine = int(mark) == no and f'"id":"{commit_id}"' in head
+            require(mine, f"the store forgets commit {mark} of run {run_id}, {head}, for {commit_id}")
+            known = len(items) >= no and items[no - 1].id == commit_id
+            require(known, f"the store takes commit {no} of run {run_id}, {commit_id}, for journaled")
+
     def appended(self, item: JournalItem) -> None:
         """A new journal item: the chain is whole, and each execution is settled once."""
         chain = self.chains.setdefault(item.run_id, Chain())
@@ -77,9 +100,11 @@ class Audit:
         shown = expand(item.text, item.run_id, lambda job: job.token)
         require(len(shown) == item.events, f"{place} counts {item.events} events and shows {len(shown)}")
         late = {event["type"] for event in shown} == {"signal_ignored"}
-        require(chain.status not in ENDED or late, f"{place} comes after the run was {chain.status}")
+        parsed = parse_item(item.text)
+        taken_up = chain.items and "epoch" in parsed.body.get("meta", {})
+        require(chain.status not in ENDED or taken_up or late, f"{place} comes after the run was {chain.status}")
         chain.items.append(item)
-        self._tokens(chain, parse_item(item.text), place)
+        self._tokens(chain, parsed, place)
 
     def _tokens(self, chain: Chain, item: Item, place: str) -> None:
         body = item.body

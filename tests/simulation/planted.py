@@ -9,18 +9,23 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.simulation import check
+
 ROOT = Path(__file__).parents[2]
 LUA = "chalicelib/adapters/redis/lua"
+#: First seed, and how far it is to the next.
+ROUGH, CONTROLLED = (check.ROUGH, 4), (check.CONTROLLED, 8)
 
 
 @dataclass(frozen=True)
 class Bug:
-    """`old`, which stands exactly once in `file`, becomes `new`."""
+    """`old`, which stands exactly once in `file`, becomes `new`. `worlds` says in which it is hunted."""
 
     name: str
     file: str
     old: str
     new: str
+    worlds: tuple[int, int] = (0, 1)
 
     def plant(self, root: Path) -> None:
         """Write it into the copy at `root`. Raises ValueError where the engine has changed under it."""
@@ -77,6 +82,20 @@ BUGS = (
     Bug("undos run in the order of completion", "chalicelib/domain/compensation.py",
         "key=lambda entry: -entry[2])", "key=lambda entry: entry[2])"),
     Bug("losers run on", f"{LUA}/commit.lua", "if arrival[8] then", "if false then"),
+    Bug("what the store alone knows is not written before a rebuild", "chalicelib/engine/rebuild.py",
+        '            _write_tail(services, run_id, stored["meta"])\n', "            pass\n", ROUGH),
+    Bug("a rebuild is installed although the run moved on", f"{LUA}/install.lua",
+        "if position ~= ARGV.replaces then return {'EXISTS'} end", "", ROUGH),
+    Bug("the sweep sends nothing", "chalicelib/engine/supervise.py",
+        "    send_waiting(services, run_id, now - UNSENT_MS if stored else now)\n", "    pass\n", ROUGH),
+    Bug("ended runs are never let go", "chalicelib/engine/supervise.py",
+        ">= GRACE_MS:", "< 0:", ROUGH),
+    Bug("a dead letter is forgotten untried", "chalicelib/engine/dead_letters.py",
+        "        failed = settle([arrived.body])\n", "        failed = set()\n", ROUGH),
+    Bug("a generation does not fence", f"{LUA}/commit.lua", "if m.gen ~= c.gen or", "if", CONTROLLED),
+    Bug("a patch is planned on nothing", f"{LUA}/commit.lua", " or changed(control.expect) then", " then", CONTROLLED),
+    Bug("a control action is answered before it is journaled", "chalicelib/engine/outside.py",
+        "    if services.journal.append([item], ending_records([item])):", "    if False:", CONTROLLED),
 )  # fmt: skip
 
 
@@ -84,7 +103,8 @@ def hunt(bug: Bug, folder: Path, seeds: int) -> subprocess.CompletedProcess[str]
     """Simulate `seeds` worlds on a copy of the engine with the bug in it; exit code 1 means found."""
     shutil.copytree(ROOT / "chalicelib", folder / "chalicelib", ignore=shutil.ignore_patterns("__pycache__"))
     bug.plant(folder)
-    command = [sys.executable, "-m", "tests.simulation.check", "0", str(seeds)]
+    first, step = bug.worlds
+    command = [sys.executable, "-m", "tests.simulation.check", str(first), str(seeds), str(step)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from chalicelib.adapters.redis.store import RedisRunStore
+from chalicelib.domain.errors import Unavailable
 from chalicelib.engine.ports import RUN_HASHES, JournalItem, Outgoing, RunState
 from chalicelib.engine.store_calls import CommitAnswer, CommitCall, ReadAnswer, ReadCall
 from tests.doubles.clock import ManualClock
@@ -42,11 +43,23 @@ class WatchedStore:
 
     def install(self, run_id: str, state: RunState, replaces: str = "") -> bool:
         with effect(self._at, "store.install"):
-            return self.inner.install(run_id, state, replaces)
+            before = self.inner.snapshot(run_id, ("meta", "tail"))
+            done = self.inner.install(run_id, state, replaces)
+            if done and before is not None:
+                self._audit.replaced(run_id, before, replaces)
+        return done
 
     def acknowledge(self, acks: Sequence[tuple[str, int, str, Sequence[str]]]) -> None:
         with effect(self._at, "store.acknowledge"):
-            self.inner.acknowledge(acks)
+            for ack in acks:
+                before = self.inner.snapshot(ack[0], ("meta", "tail"))
+                self.inner.acknowledge([ack])
+                if before is not None:
+                    self._audit.marked(ack, before)
+
+    def hold(self, run_id: str, tokens: Sequence[str], now_ms: int) -> None:
+        with effect(self._at, "store.hold"):
+            self.inner.hold(run_id, tokens, now_ms)
 
     def unwritten(self, run_id: str, owner: str, now_ms: int) -> tuple[int, bool, list[tuple[str, str]]]:
         with effect(self._at, "store.unwritten"):
@@ -55,6 +68,26 @@ class WatchedStore:
     def snapshot(self, run_id: str, hashes: Sequence[str] = RUN_HASHES) -> RunState | None:
         self._at("store.snapshot")
         return self.inner.snapshot(run_id, hashes)
+
+    def fields(self, run_id: str, hash_: str, names: Sequence[str]) -> list[str | None]:
+        self._at("store.fields")
+        return self.inner.fields(run_id, hash_, names)
+
+    def retire(self, run_id: str, position: str) -> None:
+        with effect(self._at, "store.retire"):
+            self.inner.retire(run_id, position)
+
+    def put_due(self, due: Mapping[str, int], *, only_known: bool = False, only_new: bool = False) -> None:
+        with effect(self._at, "store.put_due"):
+            self.inner.put_due(due, only_known=only_known, only_new=only_new)
+
+    def due(self, now_ms: int, limit: int) -> list[str]:
+        self._at("store.due")
+        return self.inner.due(now_ms, limit)
+
+    def drop_due(self, members: Sequence[str]) -> None:
+        with effect(self._at, "store.drop_due"):
+            self.inner.drop_due(members)
 
     def get_plan(self, hash: str) -> str | None:
         self._at("store.get_plan")
@@ -81,14 +114,35 @@ class WatchedJournal(MemoryJournal):
             self._audit.appended(item)
 
 
+class PartlySent(Unavailable):
+    """SQS took some entries of a batch only."""
+
+
 class WatchedQueues(MemoryQueues):
     """SQS that remembers every signal it ever carried, and has each message judged before it leaves."""
 
-    def __init__(self, clock: ManualClock, at: Fault, rng: random.Random, audit: Audit) -> None:
+    def __init__(self, clock: ManualClock, at: Fault, rng: random.Random | None, audit: Audit) -> None:
         super().__init__(clock, at, rng, max_receives=10_000)
-        self._audit = audit
+        self._audit, self._chance = audit, rng or random.Random(0)
         self.carried: list[str] = []
         self.tasks: list[dict[str, Any]] = []
+
+    def send(self, messages: Sequence[Outgoing]) -> None:
+        try:
+            super().send(messages)
+        except PartlySent:
+            for message in messages:
+                if self._chance.random() < 0.5:
+                    self._put(message.queue, message)
+            raise
+
+    def lower_receives(self, most: int) -> None:
+        """From now on a signal that was received so often goes to the dead letters."""
+        self._max_receives = most
+
+    def _redrive(self, queue: str, now: int) -> None:
+        if not queue.startswith("tasks-"):  # a task given up would end otherwise than in the reference
+            super()._redrive(queue, now)
 
     def _put(self, queue: str, message: Outgoing) -> None:
         if queue == SIGNALS:

@@ -22,9 +22,14 @@ class Strand:
     """
 
     def __init__(
-        self, name: str, body: Callable[[], Any], ended: Callable[[Strand], None], laziness: float = 1.0
+        self,
+        name: str,
+        body: Callable[[], Any],
+        ended: Callable[[Strand], None],
+        laziness: float = 1.0,
+        born_ms: int = 0,
     ) -> None:
-        self.name, self.where, self.ended, self.laziness = name, "start", ended, laziness
+        self.name, self.where, self.ended, self.laziness, self.born_ms = name, "start", ended, laziness, born_ms
         self.result: Any = None
         self.error: BaseException | None = None
         self.done = False

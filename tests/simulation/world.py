@@ -17,7 +17,9 @@ import redis
 from chalicelib.adapters.redis.store import RedisRunStore
 from chalicelib.domain.compiler import compile_workflow
 from chalicelib.domain.errors import Unavailable
+from chalicelib.domain.fold import fold
 from chalicelib.domain.ids import parse_job_id
+from chalicelib.domain.journal import parse_item
 from chalicelib.domain.limits import Limits
 from chalicelib.engine.plans import PlanStore
 from chalicelib.engine.ports import Outgoing
@@ -29,7 +31,7 @@ from tests.doubles.clock import ManualClock, SeededIds
 from tests.doubles.directory import MemoryDirectory
 from tests.doubles.queues import Received
 from tests.doubles.schedules import MemorySchedules
-from tests.simulation.drawn import draw
+from tests.simulation.drawn import SimulatedRun, draw
 from tests.simulation.invariants import Audit, require
 from tests.simulation.ports import SIGNALS, WatchedJournal, WatchedQueues, WatchedStore, pausing
 from tests.simulation.reference_state import UNDO_ATTEMPTS
@@ -41,6 +43,9 @@ SECRET = b"a secret of simulated worlds"
 MOST_EVENTS = 20_000
 TASKS = ("tasks-function", "tasks-http")
 SIZES = (1, 1, 2, 3, 5, 10)
+#: The error type of attempts that no worker answers.
+UNHEARD = "Timeout"
+Option = tuple[float, Callable[[], None]]
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class World:
     """Runs a seed to its end. `trace` tells what happened, an event a line."""
 
     def __init__(self, client: redis.Redis, seed: int, *, racing: bool) -> None:
+        self.client, self.seed = client, seed
         self.rng = random.Random(f"world {seed}")
         self.chaos = Chaos.draw(self.rng)
         self.trace: list[str] = []
@@ -78,10 +84,10 @@ class World:
         self.strands, self.audit = Strands(), Audit(client, SECRET)
         at = self.strands.at
         self.store = WatchedStore(RedisRunStore(client), at, self.audit)
-        self.directory, self.artifacts = MemoryDirectory(), MemoryArtifacts()
+        self.directory, self.artifacts = MemoryDirectory(at), MemoryArtifacts(at)
         self.journal = WatchedJournal(self.directory, at, self.audit)
         self.queues = WatchedQueues(self.clock, at, self.rng, self.audit)
-        self.schedules = MemorySchedules(self.queues)
+        self.schedules = MemorySchedules(self.queues, at)
         self.runs = {run.run_id: run for run in draw(self.rng, seed, racing=racing)}
         self._waiting = list(self.runs.values())
         self._idle = [self._coordinator() for _ in range(self.rng.choice([1, 2, 2, 3]))]
@@ -105,19 +111,25 @@ class World:
         """Run to the end: every run has ended, no message is left. Then repeat some signals: nothing may change."""
         try:
             self._drain()
-            before = {run_id: self.state(run_id) for run_id in self.runs}
+            before = {run_id: _lasting(self.state(run_id)) for run_id in self.runs}
             for body in self.rng.sample(self.queues.carried, min(5, len(self.queues.carried))):
                 self.queues.send([Outgoing(SIGNALS, body)])
             self._drain()
             for run_id, state in before.items():
-                require(self.state(run_id) == state, f"run {run_id} has changed after its end")
+                require(_lasting(self.state(run_id)) == state, f"run {run_id} has changed after its end")
         finally:
             self.strands.close()
 
+    def let_go(self) -> None:
+        """What happens to runs some time after their end; here no schedule runs."""
+
+    def folded(self, run_id: str) -> dict[str, dict[str, str]]:
+        """The run's hashes as its journal says."""
+        return fold(parse_item(item.text) for item in self.audit.chains[run_id].items)
+
     def state(self, run_id: str) -> dict[str, dict[str, str]]:
-        """The run's hashes without what is the store's own business."""
-        state = self.store.inner.snapshot(run_id)
-        assert state is not None, f"run {run_id} is not in the store"
+        """The run's hashes without what is the store's own business; of a run that has left the store, as folded."""
+        state = self.store.inner.snapshot(run_id) or self.folded(run_id)
         for name in ("tail", "ready"):
             state.pop(name)
         for name in ("mark", "lease", "lease_until"):
@@ -132,23 +144,33 @@ class World:
 
     def _event(self) -> bool:
         """One event chosen by chance among the possible ones. False when none is left."""
+        options = self._options()
+        if not options and not self._pass_time():
+            return False
+        options += self._chances()
+        weights, actions = zip(*options, strict=True)
+        self.rng.choices(actions, weights)[0]()
+        return True
+
+    def _options(self) -> list[Option]:
+        """What there is to do, each with its weight."""
         now = self.clock.now_ms()
         visible = {queue: (self.queues.next_visible(queue) or now + 1) <= now for queue in (SIGNALS, *TASKS)}
-        options: list[tuple[float, Callable[[], None]]] = []
+        options: list[Option] = []
         options += [(6 * strand.laziness, lambda s=strand: self._resume(s)) for strand in self.strands.open]
         if self._idle and visible[SIGNALS]:
             options.append((3, self._deliver))
         options += [(3, lambda q=queue: self._work(q)) for queue in TASKS if visible[queue]]
         if self._waiting:
             options.append((1, self._start))
-        if not options and not self._pass_time():
-            return False
-        options.append((0.1, lambda: self._tick(self.rng.choice([1, 100, 3000]))))
+        return options
+
+    def _chances(self) -> list[Option]:
+        """What may happen besides, while there is something to do."""
+        chances: list[Option] = [(0.1, lambda: self._tick(self.rng.choice([1, 100, 3000])))]
         if self._repeats and self.queues.carried:
-            options.append((0.3, self._repeat))
-        weights, actions = zip(*options, strict=True)
-        self.rng.choices(actions, weights)[0]()
-        return True
+            chances.append((0.3, self._repeat))
+        return chances
 
     def _tick(self, milliseconds: int) -> None:
         self.clock.advance(milliseconds)
@@ -156,14 +178,17 @@ class World:
 
     def _pass_time(self) -> bool:
         """Nothing can happen now: on to the next message or schedule."""
-        times = [self.queues.next_visible(queue) for queue in (SIGNALS, *TASKS)] + [self.schedules.next_at()]
-        due = [time for time in times if time is not None]
+        due = [time for time in self._next_visible() if time is not None]
         if not due:
             return False
         self.clock.advance_to(min(due))
         self.schedules.fire(self.clock.now_ms())
         self.trace.append(f"on to {self.clock.now_ms()}")
         return True
+
+    def _next_visible(self) -> list[int | None]:
+        """When the next message or schedule can come."""
+        return [self.queues.next_visible(queue) for queue in (SIGNALS, *TASKS)] + [self.schedules.next_at()]
 
     def _resume(self, strand: Strand) -> None:
         order = self._harm_to(strand)
@@ -186,7 +211,7 @@ class World:
 
     def _spawn(self, name: str, body: Callable[[], Any], end: Callable[[Strand], None]) -> None:
         laziness = self.rng.choice([1, 1, 1, 0.2, 0.02])
-        self.strands.add(Strand(name, body, end, laziness))
+        self.strands.add(Strand(name, body, end, laziness, self.clock.now_ms()))
 
     def _start(self) -> None:
         """A client starts a run; when the start dies it is sent again."""
@@ -197,16 +222,22 @@ class World:
 
         def ended(strand: Strand) -> None:
             if isinstance(strand.error, Killed | Unavailable):
-                self._waiting.append(run)
+                self._start_again(run)
             elif strand.error is not None:
                 raise strand.error
 
         self._spawn(f"start of {run.run_id}", lambda: start_run(services, request), ended)
 
+    def _start_again(self, run: SimulatedRun) -> None:
+        """The client heard no answer to its start."""
+        self._waiting.append(run)
+
     def _deliver(self) -> None:
         """A batch of signals, of any runs, to one coordinator."""
-        coordinator = self._idle.pop(self.rng.randrange(len(self._idle)))
         batch = self.queues.receive(SIGNALS, self.rng.choice(SIZES))
+        if not batch:
+            return  # what there was has become dead letters
+        coordinator = self._idle.pop(self.rng.randrange(len(self._idle)))
         name = f"step {batch[0].receipt}"
         self.trace.append(f"{name} gets {[_short(message.body) for message in batch]}")
 
@@ -234,14 +265,19 @@ class World:
             if dice < self.chaos.kill:
                 self._harm -= 1
                 continue
-            self.queues.send([Outgoing(SIGNALS, self._answer(task), self.rng.choice([0, 0, 0, 1, 3]))])
+            answer = self._answer(task)
+            if answer is not None:
+                self.queues.send([Outgoing(SIGNALS, answer, self.rng.choice([0, 0, 0, 1, 3]))])
             if dice >= self.chaos.kill + self.chaos.unacknowledged:
                 self.queues.delete(queue, message.receipt)
 
-    def _answer(self, task: dict[str, Json]) -> str:
+    def _answer(self, task: dict[str, Json]) -> str | None:
+        """The worker's signal; None where it will never be heard of again."""
         attempt = task["attempt"] + (UNDO_ATTEMPTS if "compensation" in task else 0)
         outcome = self.runs[task["run_id"]].behave(task["node_id"], tuple(task["loops"].items()), attempt)
         signal = {"version": "1.0", **{name: task[name] for name in ("job_id", "run_id", "node_id")}}
+        if outcome.error == UNHEARD and outcome.status == "failed":
+            return None
         if outcome.status == "completed":
             return json.dumps({**signal, "status": "completed", "result": outcome.output})
         error = {"type": outcome.error, "message": outcome.error, "retryable": outcome.retryable}
@@ -253,6 +289,13 @@ class World:
         body = self.rng.choice(self.queues.carried)
         self.trace.append(f"{_short(body)} comes again")
         self.queues.send([Outgoing(SIGNALS, body, self.rng.choice([0, 0, 2, 60]))])
+
+
+def _lasting(state: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """A state less what a late signal, recorded as ignored, adds to it."""
+    gone = {"no", "cid", "seq", "lseq"}
+    meta = {name: text for name, text in state["meta"].items() if name not in gone and not name.startswith("late")}
+    return {**state, "meta": meta}
 
 
 def _short(body: str) -> str:

@@ -30,11 +30,11 @@ class RedisDeadlines:
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
 
-    def put(self, due: Mapping[str, int], *, only_known: bool = False) -> None:
-        """Set when members are due; `only_known` moves members that are there and adds none."""
+    def put(self, due: Mapping[str, int], *, only_known: bool = False, only_new: bool = False) -> None:
+        """Set when members are due; `only_known` moves members that are there and adds none, `only_new` moves none."""
         pipe = self._client.pipeline(transaction=False)
         for member, at in due.items():
-            pipe.zadd(_key_of(member), {member: at}, xx=only_known)
+            pipe.zadd(_key_of(member), {member: at}, xx=only_known, nx=only_new)
         pipe.execute()
 
     def due(self, now_ms: int, limit: int) -> list[str]:

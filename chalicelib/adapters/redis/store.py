@@ -55,6 +55,10 @@ class RedisRunStore:
         ]
         self._run(calls)
 
+    def hold(self, run_id: str, tokens: Sequence[str], now_ms: int) -> None:
+        """Mark unsent tokens as held: resuming the run sends them, or else the sweep."""
+        self._run([("hold", run_id, {"tokens": compact(list(tokens)), "at": now_ms})])
+
     def unwritten(self, run_id: str, owner: str, now_ms: int) -> tuple[int, bool, list[tuple[str, str]]]:
         """(mark, lease, items above the mark)."""
         row = self._run([("unwritten", run_id, {"owner": owner, "now": now_ms})])[0]
@@ -86,15 +90,14 @@ class RedisRunStore:
         """Note when the run's tasks were looked through, and when they are to be next."""
         self._run([("look", run_id, {"look": f"{at_ms}|{next_ms}"})])
 
-    def retire(self, run_id: str) -> None:
-        """Delete the keys of a run that has ended."""
-        with _translated():
-            self._client.delete(*(run_key(run_id, name) for name in RUN_HASHES))
+    def retire(self, run_id: str, position: str) -> None:
+        """Delete the keys of a run whose state is at `no|commit id`: an empty state takes its place."""
+        self._run([("install", run_id, {"state": "{}", "replaces": position})])
 
-    def put_due(self, due: Mapping[str, int], *, only_known: bool = False) -> None:
+    def put_due(self, due: Mapping[str, int], *, only_known: bool = False, only_new: bool = False) -> None:
         """Set when members of the deadline index are due."""
         with _translated():
-            self._deadlines.put(due, only_known=only_known)
+            self._deadlines.put(due, only_known=only_known, only_new=only_new)
 
     def due(self, now_ms: int, limit: int) -> list[str]:
         """Members of the deadline index that are due."""

@@ -47,7 +47,8 @@ end
 local function cancel(token)
   close(token, 'CANCELLED')
   cancelled[#cancelled + 1] = token
-  if string.sub(token, 1, 1) ~= '$' then events = events + 1 end
+  local own = string.match(token, '^%$(%a*)') -- a timer stands for its node
+  if not own or own == 'arm' or own == 'retry' then events = events + 1 end
 end
 local function open(emit)
   local token, instance, kind = emit[1], emit[2], emit[3]

@@ -1,5 +1,5 @@
 #!lua
--- install: make a run's keys what a folded state says, all or nothing.
+-- install: make a run's keys what a folded state says, all or nothing; an empty state leaves none.
 -- KEYS  meta tok dis done st val last jn ed vars box tail ready
 -- ARGV  state      {hash name = {field, value, field, value, ...}, ...}, JSON
 --       replaces   "no|commit id" of the state that is replaced; empty: the run must not be here

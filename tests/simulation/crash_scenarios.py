@@ -1,0 +1,148 @@
+"""What is crashed: every example that needs no network, and a chain under each action of the API."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from chalicelib.domain.errors import Conflict
+from chalicelib.engine.controls import cancel_run, pause_run, resume_run
+from chalicelib.engine.patch_terms import Change
+from chalicelib.engine.patches import PatchRequest, patch_run
+from chalicelib.engine.redo import redrive_run, skip_node
+from chalicelib.engine.services import Services
+from chalicelib.engine.task import Task
+from chalicelib.engine.work import WorkPorts, work
+from chalicelib.workers.function import FunctionWorker
+from infra.cli.demo_data import page, read_rows
+from infra.cli.documents import read_document
+from tests.doubles.artifacts import MemoryArtifacts
+from tests.doubles.clock import ManualClock
+from tests.simulation.crash_world import Act, Scenario
+
+Json = Any
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+class Pages:
+    """In place of the http worker: the demo's pages."""
+
+    def __init__(self) -> None:
+        self._rows = read_rows()
+
+    def run(self, task: Task) -> Json:
+        """The answer to GET /penguins?page=&size=."""
+        query = task.config["query"]
+        return {"status": 200, "headers": {}, "body": page(self._rows, int(query["page"]), int(query["size"]))}
+
+
+def workers() -> Callable[[Json], Json]:
+    """The real function worker with the registered functions, and the demo's pages."""
+    found = {"function": FunctionWorker(), "http": Pages()}
+    ports = WorkPorts(ManualClock(), MemoryArtifacts())
+
+    def answer(task: Json) -> Json:
+        said = work({**task, "deadline": None}, found, ports)
+        assert said is not None
+        return {name: said[name] for name in ("status", "result", "error", "patch") if name in said}
+
+    return answer
+
+
+def examples() -> dict[str, Scenario]:
+    """By name and case; the self-editing one is also patched as its story tells."""
+    found: dict[str, Scenario] = {}
+    for folder in sorted(path for path in EXAMPLES.iterdir() if list(path.glob("workflow.*"))):
+        document = read_document(str(next(folder.glob("workflow.*"))))
+        expected = folder / "expected.json"
+        cases = json.loads(expected.read_text())["cases"] if expected.exists() else [{"input": DEMO_INPUT}]
+        for number, case in enumerate(cases):
+            found[f"{folder.name}-{number}"] = Scenario(document, case["input"], workers())
+    analyst = json.loads((EXAMPLES / "self_editing" / "analyst.json").read_text())
+    given = json.loads((EXAMPLES / "self_editing" / "input.json").read_text())
+    found["analyst"] = Scenario(analyst, given, workers())
+    return found
+
+
+DEMO_INPUT = {"url": "http://demo.invalid/penguins", "page_size": 120}
+
+
+def function(name: str, handler: str = "echo", params: Json = None, **more: Json) -> Json:
+    """A function node."""
+    return {"id": name, "type": "function", "config": {"handler": handler, "params": params or {"by": name}}, **more}
+
+
+CHAIN = {
+    "nodes": [function("a"), function("b"), {"id": "t", "type": "transform", "config": {"value": "${ctx.b.output.by}"}},
+              function("c", params={"t": "${ctx.t.output}"})],
+    "edges": [{"from": "a", "to": "b"}, {"from": "b", "to": "t"}, {"from": "t", "to": "c"}],
+}  # fmt: skip
+#: It fails once, and goes well when it is run again.
+FAILING = {
+    "nodes": [
+        function("a"),
+        function("b", "flaky", {"failures": 1, "type": "Boom", "retryable": False}),
+        function("c"),
+    ],
+    "edges": [{"from": "a", "to": "b"}, {"from": "b", "to": "c"}],
+}
+SILENT = {
+    "nodes": [function("a", timeout_ms=60_000), function("b")],
+    "edges": [{"from": "a", "to": "b", "on": "failure"}],
+}
+WAITING = {
+    "nodes": [function("a"), {"id": "w", "type": "wait", "config": {"seconds": 2000}}, function("b")],
+    "edges": [{"from": "a", "to": "w"}, {"from": "w", "to": "b"}],
+}
+
+
+def patching(*operations: Json) -> Act:
+    """A client's patch, under an idempotency key."""
+    change = Change(lambda plan: list(operations), "grown by a client")
+    return lambda services, run: patch_run(services, PatchRequest("acme", "ann", run, change, once="key"))
+
+
+def repeated(act: Callable[[Services, str, str], object]) -> Act:
+    """An action without a key: where it died after it was done, the repeat is refused, and the client knows enough."""
+
+    def acts(services: Services, run: str) -> None:
+        with contextlib.suppress(Conflict):
+            act(services, run, "ann")
+
+    return acts
+
+
+def _silent(task: Json) -> Json | None:
+    return None if task["node_id"] == "a" else workers()(task)
+
+
+def _skip(services: Services, run: str, actor: str) -> None:
+    skip_node(services, run, "b", {"by": "nobody"}, actor)
+
+
+GROWN = (
+    {"op": "add", "path": "/nodes/-", "value": function("late")},
+    {"op": "add", "path": "/edges/-", "value": {"from": "a", "to": "late"}},
+    {"op": "add", "path": "/edges/-", "value": {"from": "late", "to": "c"}},
+)
+
+
+def actions() -> dict[str, Scenario]:
+    """Each action of the API at one moment of a small run."""
+    pause, resume, cancel, redrive = (repeated(act) for act in (pause_run, resume_run, cancel_run, redrive_run))
+    return {
+        "pause and resume": Scenario(CHAIN, {}, workers(), {"b": (pause, resume)}),
+        "resume once all has stopped": Scenario(CHAIN, {}, workers(), {"b": (pause,)}, (resume,)),
+        "cancel": Scenario(CHAIN, {}, workers(), {"b": (cancel,)}),
+        "redrive of a cancelled run": Scenario(CHAIN, {}, workers(), {"b": (cancel,)}, (redrive,)),
+        "redrive of a failed run": Scenario(FAILING, {}, workers(), {}, (redrive,)),
+        "patch": Scenario(CHAIN, {}, workers(), {"b": (patching(*GROWN),)}),
+        "patch of a paused run": Scenario(CHAIN, {}, workers(), {"b": (pause, patching(*GROWN))}, (resume,)),
+        "skip of a failed node": Scenario(FAILING, {}, workers(), {}, (repeated(_skip),)),
+        "skip of a waiting node": Scenario(CHAIN, {}, workers(), {"b": (repeated(_skip),)}),
+        "an attempt that nobody answers": Scenario(SILENT, {}, _silent),
+        "a long wait": Scenario(WAITING, {}, workers()),
+    }  # fmt: skip

@@ -1,0 +1,41 @@
+"""Lets some attempts of a run go unanswered: only the timeout detector ends them, and the reference knows it."""
+
+from __future__ import annotations
+
+import functools
+import random
+from dataclasses import replace
+from typing import Any
+
+from tests.simulation.drawn import SimulatedRun
+from tests.simulation.reference_graph import Scope
+from tests.simulation.reference_state import Behave, Outcome
+from tests.simulation.world import UNHEARD
+
+Json = Any
+#: Longer than any world is busy without an idle moment, so that no answer of a worker comes too late.
+TIMEOUT_MS = 3_600_000
+#: Share of the worlds' runs with such attempts, and of their failing nodes.
+SHARE = 0.5
+
+
+def with_unheard(run: SimulatedRun, rng: random.Random) -> SimulatedRun:
+    """The run with timeouts on some of its tasks, whose retryable failures become silence."""
+    if rng.random() >= SHARE:
+        return run
+    chosen = {node["id"] for node in run.document["nodes"] if node["type"] == "function" and rng.random() < SHARE}
+    for node in run.document["nodes"]:
+        if node["id"] in chosen:
+            node["timeout_ms"] = TIMEOUT_MS
+    return replace(run, behave=_silent(run.behave, frozenset(chosen)))
+
+
+def _silent(behave: Behave, chosen: frozenset[str]) -> Behave:
+    @functools.cache
+    def behaves(name: str, scope: Scope, attempt: int) -> Outcome:
+        outcome = behave(name, scope, attempt)
+        if name in chosen and outcome.status == "failed" and outcome.retryable and outcome.error == "Flaky":
+            return Outcome("failed", None, UNHEARD, True)
+        return outcome
+
+    return behaves
