@@ -10,6 +10,8 @@ from chalicelib.domain.ids import job_id, parse_token
 from chalicelib.domain.mail import MOST, counter_field, letter_field, waiters
 from chalicelib.domain.records import parse_began
 from chalicelib.domain.state import ENDED
+from chalicelib.engine.flush import flush_run
+from chalicelib.engine.history import load_state
 from chalicelib.engine.outside import commit_outside
 from chalicelib.engine.ports import Outgoing, RunState
 from chalicelib.engine.rebuild import ensure_present
@@ -19,7 +21,7 @@ from chalicelib.engine.signals import INLINE_BYTES, continue_text
 Json = Any
 HASHES = ("meta", "tok", "box")
 #: Times it is tried again because another event of the run came at the same moment.
-MAX_TRIES = 20
+MAX_TRIES = 100
 #: Characters of an event's name.
 MAX_NAME = 256
 #: Waiting tokens named in one `continue` message.
@@ -42,6 +44,8 @@ def send_event(
         state = _present(services, run_id)
         known = state["box"].get(f"said|{once}") if once else None
         number = int(known) if known else int(state["box"].get(counter_field(name)) or 0) + 1
+        if known:
+            flush_run(services, run_id)  # the first try may have died before it was journaled (HAZARDS 18)
         if known or _commit(services, run_id, actor, state, name, number, record, once):
             _tell(services, run_id, name)
             return {"run_id": run_id, "name": name, "number": number}
@@ -82,5 +86,6 @@ def _tell(services: Services, run_id: str, name: str) -> None:
 
 
 def _present(services: Services, run_id: str) -> RunState:
-    meta = ensure_present(services, run_id)
-    return services.store.snapshot(run_id, HASHES) or {"meta": meta, "tok": {}, "box": {}}
+    """The run, from its history where it has ended and left the store: a repeat still finds its first try."""
+    ensure_present(services, run_id)
+    return services.store.snapshot(run_id, HASHES) or load_state(services, run_id)
