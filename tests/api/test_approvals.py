@@ -249,3 +249,22 @@ def test_a_vote_is_in_the_journal_before_its_repeat_is_answered(api: Api) -> Non
     assert decide(api, run_id, key="k").status == 200
     api.client.flushall()
     assert [vote["by"] for vote in approvals(api)[0]["decisions"]] == ["ann"]
+
+
+def test_each_item_of_a_map_asks_by_itself(api: Api) -> None:
+    body = {"type": "human", "config": {"message": "${item}?", "form": FORM}, "timeout_ms": 60_000}
+    document = {
+        "nodes": [{"id": "ask", "type": "map", "config": {"items": "${input.names}", "body": body}}],
+        "output": "${ctx.ask.output.map(one, one.data.n)}",
+    }
+    reply = api.post("runs", {"workflow": document, "input": {"names": ["x", "y"]}})
+    api.drain()
+    run_id = reply.json["run_id"]
+    waiting = {item["index"]: item for item in approvals(api)}
+    assert [waiting[index]["message"] for index in (0, 1)] == ["x?", "y?"]
+    assert waiting[1]["expires_at"] == "2027-01-15T08:01:00.000Z"
+    assert decide(api, run_id, data={"n": 1}).status == 409
+    for index in (1, 0):
+        assert decide(api, run_id, data={"n": index}, job_id=waiting[index]["job_id"]).status == 200
+        api.drain()
+    assert run(api, run_id)["output"] == [0, 1]
