@@ -395,20 +395,3 @@ def test_as_many_waiters_as_events_at_once_take_one_each(redis_server: RedisServ
     assert race(redis_server, harness, act) == []
     recover(harness)
     assert sorted(ended(harness, run_id).values()) == list(range(THREADS))
-
-
-def test_3_a_vote_that_holds_the_lease_writes_what_a_dead_one_left_and_does_not_wait_for_itself(
-    harness: Harness,
-) -> None:
-    run_id = begin(harness, {"nodes": [human(config={"quorum": 3})]})
-    append, harness.journal.append = harness.journal.append, lost
-    with pytest.raises(Unavailable):
-        decide(harness.services, Decision(run_id, "ask", "ann", True))
-    harness.journal.append = append
-    harness.clock.now += 3000  # the dead one's lease has run out
-    before = harness.clock.now
-    decide(harness.services, Decision(run_id, "ask", "bob", True))
-    assert harness.clock.now == before
-    harness.client.flushall()
-    assert vote(harness, run_id, "cy")["decided"] is True
-    assert len(ended(harness, run_id)["ask"]["decisions"]) == 3
