@@ -10,7 +10,7 @@ from chalicelib.domain.ids import job_id, parse_token
 from chalicelib.domain.mail import MOST, counter_field, letter_field, waiters
 from chalicelib.domain.records import parse_began
 from chalicelib.domain.state import ENDED
-from chalicelib.engine.flush import flush_run
+from chalicelib.engine.flush import flush_run, flush_upto
 from chalicelib.engine.history import load_state
 from chalicelib.engine.outside import commit_outside
 from chalicelib.engine.ports import Outgoing, RunState
@@ -78,9 +78,16 @@ def _commit(
 
 def _tell(services: Services, run_id: str, name: str) -> None:
     """Let the coordinator look at the nodes that wait for this name, as they stand after the commit."""
-    state = services.store.snapshot(run_id, ("tok",))
-    tok = state["tok"] if state else {}
-    jobs = [job_id(parse_began(tok[text]).job(run_id, text), services.secret) for text in waiters(tok, name)]
+    state = services.store.snapshot(run_id, ("meta", "tok"))
+    if state is None:
+        return
+    began = {text: parse_began(state["tok"][text]) for text in waiters(state["tok"], name)}
+    last = max((one.no for one in began.values()), default=0)
+    if last > int(state["meta"]["mark"]):
+        # A node may wait by a commit that is on its way to the journal. A message would count as proof that it is in,
+        # and its item would be forgotten before anybody wrote it.
+        flush_upto(services, run_id, last)
+    jobs = [job_id(one.job(run_id, text), services.secret) for text, one in began.items()]
     parts = [jobs[i : i + CHUNK] for i in range(0, len(jobs), CHUNK)]
     services.queues.send([Outgoing("completion-signals", continue_text(part)) for part in parts])
 

@@ -16,6 +16,7 @@ import redis
 from chalicelib.domain.errors import Conflict, GraftError, Unavailable
 from chalicelib.domain.ids import job_id
 from chalicelib.domain.records import parse_began
+from chalicelib.engine import run_events
 from chalicelib.engine.approvals import Decision, decide
 from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.run_events import send_event
@@ -395,3 +396,28 @@ def test_as_many_waiters_as_events_at_once_take_one_each(redis_server: RedisServ
     assert race(redis_server, harness, act) == []
     recover(harness)
     assert sorted(ended(harness, run_id).values()) == list(range(THREADS))
+
+
+def test_1_an_event_does_not_call_a_node_whose_commit_is_not_in_the_journal(harness: Harness) -> None:
+    """The message would acknowledge that commit: its item was forgotten, and the journal refused all that followed."""
+    run_id = harness.start({"nodes": [event(), human()]})
+    append, harness.journal.append = harness.journal.append, lost
+    with contextlib.suppress(Unavailable):
+        while harness.settle_batch():
+            pass  # the nodes wait in the store alone
+    assert waiting(harness, run_id)
+    harness.journal.append = append
+    harness.clock.now += 3000
+    commit_outside = run_events.commit_outside
+    try:
+        # The event itself is journaled; what made the node wait is on its way.
+        run_events.commit_outside = lambda *_, **__: True
+        send_event(harness.services, run_id, "e", 1, "shop")
+    finally:
+        run_events.commit_outside = commit_outside
+    meta = harness.meta(run_id)
+    assert int(meta["mark"]) == int(meta["no"]), "what is called is in the journal"
+    send(harness, run_id, 1)
+    recover(harness)
+    vote(harness, run_id)
+    assert ended(harness, run_id)["e"] == 1
