@@ -5,14 +5,17 @@ from __future__ import annotations
 from chalice.app import Chalice
 
 from chalicelib.api import (
+    approvals,
     artifacts,
     controls,
     dead_letters,
+    decision_links,
     diagnosis,
     events,
     fallback,
     patches,
     redo,
+    run_events,
     runs,
     service,
     starts,
@@ -32,6 +35,9 @@ app.register_blueprint(controls.blueprint)
 app.register_blueprint(patches.blueprint)
 app.register_blueprint(redo.blueprint)
 app.register_blueprint(events.blueprint)
+app.register_blueprint(approvals.blueprint)
+app.register_blueprint(decision_links.blueprint)
+app.register_blueprint(run_events.blueprint)
 app.register_blueprint(artifacts.blueprint)
 app.register_blueprint(tasks.blueprint)
 app.register_blueprint(diagnosis.blueprint)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chalicelib.api.table import ANY, PUBLIC, TASK, Route
+from chalicelib.api.table import ANY, LINK, PUBLIC, TASK, Route
 from chalicelib.domain.errors import Forbidden, Unauthorized
 from chalicelib.engine import credentials
 from chalicelib.engine.credentials import Claims
@@ -40,12 +40,12 @@ def authorise(
 
     Raises Unauthorized, Forbidden.
     """
-    if route.scope in (PUBLIC, TASK):
+    if route.scope in (PUBLIC, TASK, LINK):
         return None
     claims = credentials.verify_token(secret, _token(headers), now_ms)
     if route.scope != ANY and not claims.allows(route.scope):
         raise Forbidden(f"This needs the scope {route.scope}; the token has {_listed(claims)}.")
-    if claims.run_id is not None and params.get("run_id") != claims.run_id:
+    if claims.run_id is not None and not route.bound and params.get("run_id") != claims.run_id:
         raise Forbidden("The token is bound to one run and reaches only that run's routes.")
     return claims
 

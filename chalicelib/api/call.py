@@ -6,17 +6,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from chalicelib.api.json_body import read_json
 from chalicelib.api.problems import Malformed
 from chalicelib.api.table import Route
 from chalicelib.domain.errors import InvalidInput, NotFound, Problem, TooLarge
 from chalicelib.domain.names import NAME_PATTERN
-from chalicelib.engine.credentials import Claims, TaskClaims
+from chalicelib.engine.credentials import Claims, LinkClaims, TaskClaims
 from chalicelib.engine.services import Services
 
 Json = Any
+#: What browsers send forms as.
+FORM_TYPE: Final = "application/x-www-form-urlencoded"
 _NAME = re.compile(NAME_PATTERN)
 _UNREAD: Json = object()
 _TAG = re.compile(r'(?:W/)?"(\d{1,9})"|(\d{1,9})')
@@ -36,6 +39,8 @@ class Call:
     #: On callback routes: the attempt that the token in the path may settle.
     task: TaskClaims | None
     path: str
+    #: On decision links: whose decision the token in the path is.
+    link: LinkClaims | None = None
     #: Under an Idempotency-Key: `at`, when it was first used (milliseconds), and what else the first try pinned.
     pins: dict[str, Json] = field(default_factory=dict)
     _body: Json = _UNREAD
@@ -43,6 +48,8 @@ class Call:
     @property
     def tenant(self) -> str:
         """Whose data the call is about."""
+        if self.link is not None:
+            return self.link.tenant
         assert self.claims is not None, "a route without claims has no tenant"
         return self.claims.tenant
 
@@ -58,17 +65,35 @@ class Call:
         return self.tenant if self.task is None else f"task#{self.task.run_id}"
 
     def json(self) -> Json:
-        """The body. No body counts as an empty object where the route allows it. Raises Malformed, TooLarge."""
+        """The body. No body counts as an empty object or null where the route allows it. Raises Malformed, TooLarge."""
         if self._body is _UNREAD:
             self._body = self._read()
         return self._body
+
+    @property
+    def page(self) -> bool:
+        """Whether a browser asks for a page to show, rather than a program for JSON."""
+        return wants_page(self.route, self.headers)
+
+    @property
+    def form(self) -> dict[str, str] | None:
+        """The fields of an HTML form, on routes that have pages; None for other bodies. Raises Malformed."""
+        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if not self.route.html or kind != FORM_TYPE or self.raw.lstrip().startswith(b"{"):
+            return None  # programs may send JSON under any type
+        try:
+            return dict(parse_qsl(self.raw.decode(), keep_blank_values=True, max_num_fields=20, errors="replace"))
+        except ValueError as error:
+            raise Malformed(f"The form cannot be read: {error}.") from None
 
     def _read(self) -> Json:
         limit = self.services.limits.body_bytes
         if len(self.raw) > limit:
             raise TooLarge(f"The body has {len(self.raw)} bytes; at most {limit} are allowed.")
-        if not self.raw and self.route.body_optional:
-            return {}
+        if self.form is not None:
+            return self.form
+        if not self.raw and (self.route.body_optional or self.route.any_body):
+            return None if self.route.any_body else {}
         if not self.raw:
             raise Malformed("The body is empty; send JSON.")
         return read_json(self.raw)
@@ -126,6 +151,11 @@ class Call:
             return max(int(moment.timestamp() * 1000), 0) if moment.tzinfo else _no_zone()
         except (ValueError, OverflowError):
             raise refused(name, "Send an RFC 3339 time with its zone, such as 2026-01-31T00:00:00Z.") from None
+
+
+def wants_page(route: Route, headers: Mapping[str, str]) -> bool:
+    """Whether the request comes from a browser that is to show the answer."""
+    return route.html and "text/html" in headers.get("accept", "").lower()
 
 
 def check_name(value: Json, path: str) -> str:

@@ -14,12 +14,13 @@ from chalice.app import Blueprint, CORSConfig, Response
 
 from chalicelib.api import context
 from chalicelib.api.auth import authorise
-from chalicelib.api.call import Call
+from chalicelib.api.call import Call, wants_page
+from chalicelib.api.decision_page import problem_page
 from chalicelib.api.idempotency import answer_once
 from chalicelib.api.problems import Answer, failure, refusal
-from chalicelib.api.table import BY_ID, TASK, Route
+from chalicelib.api.table import BY_ID, LINK, TASK, Route
 from chalicelib.domain.errors import GraftError
-from chalicelib.engine.credentials import verify_callback_token
+from chalicelib.engine.credentials import verify_callback_token, verify_link_token
 
 Json = Any
 View = Callable[[Call], Answer]
@@ -67,8 +68,13 @@ def render(answer: Answer, *, head: bool = False) -> Response:
         "Cache-Control": "no-store",
         **answer.headers,
     }
-    text = "" if answer.body is None or head else json.dumps(answer.body, separators=(",", ":"), allow_nan=False)
-    return Response(text, headers=headers, status_code=answer.status)
+    return Response("" if head else _text(answer), headers=headers, status_code=answer.status)
+
+
+def _text(answer: Answer) -> str:
+    if answer.page is not None:
+        return answer.page
+    return "" if answer.body is None else json.dumps(answer.body, separators=(",", ":"), allow_nan=False)
 
 
 def _answer(blueprint: Blueprint, route: Route, params: Mapping[str, str], view: View) -> Answer:
@@ -78,7 +84,8 @@ def _answer(blueprint: Blueprint, route: Route, params: Mapping[str, str], view:
             return view(call)
         return answer_once(call, call.scope, view)
     except GraftError as error:
-        return refusal(error)
+        page = wants_page(route, blueprint.current_request.headers)
+        return problem_page(refusal(error)) if page else refusal(error)
     except Exception:
         trace_id = str(getattr(blueprint.lambda_context, "aws_request_id", "") or "unknown")
         log.exception("%s %s failed, trace %s", route.method, route.full_path, trace_id)
@@ -100,6 +107,7 @@ def _call(blueprint: Blueprint, route: Route, params: Mapping[str, str]) -> Call
     now = services.clock.now_ms()
     claims = authorise(services.secret, route, given, request.headers, now)
     task = verify_callback_token(services.secret, given["token"], now) if route.scope == TASK else None
+    link = verify_link_token(services.secret, given["token"], now) if route.scope == LINK else None
     query, raw = dict(request.query_params or {}), request.raw_body
     body = raw.encode() if isinstance(raw, str) else raw
-    return Call(services, route, given, query, request.headers, body, claims, task, route.path.format(**given))
+    return Call(services, route, given, query, request.headers, body, claims, task, route.path.format(**given), link)

@@ -67,6 +67,18 @@ def key_of(call: Call) -> str | None:
     return key
 
 
+def once_of(call: Call) -> str | None:
+    """A name of this request for the engine, the same for its repeats; None without an Idempotency-Key.
+
+    A key that is used again after it was forgotten is another request.
+    """
+    key = key_of(call)
+    if key is None:
+        return None
+    text = "\0".join((call.scope, f"{call.route.method} {call.path}", str(call.pins["at"]), key))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
 def pinned(call: Call, scope: str, name: str, value: Json) -> Json:
     """`value`, or what an earlier try under the same key has pinned under this name."""
     key = key_of(call)
@@ -95,6 +107,8 @@ def _claim(call: Call, key: Key) -> _Kept:
 
 
 def _keep(kept: _Kept, answer: Answer) -> None:
+    if answer.page is not None:
+        return  # made again by repeating the harmless effect
     # As text, for a directory need not keep the order of keys.
     text = json.dumps(answer.body)
     if answer.status < 300 and len(text) <= MAX_KEPT:

@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 
 from chalicelib.api.problems import CONTENT_TYPE, KINDS
-from chalicelib.api.table import ANY, PREFIX, PUBLIC, ROUTES, TASK, Route
+from chalicelib.api.table import ANY, LINK, PREFIX, PUBLIC, ROUTES, TASK, Route
 
 Json = Any
 #: Methods that send a body.
@@ -61,7 +61,7 @@ def _operation(route: Route) -> dict[str, Json]:
         "parameters": _parameters(route),
         "responses": _responses(route),
     }
-    if route.scope in (PUBLIC, TASK):
+    if route.scope in (PUBLIC, TASK, LINK):
         operation["security"] = []
     elif route.scope != ANY:
         operation["description"] = f"Needs the scope `{route.scope}`."
@@ -94,6 +94,8 @@ def _body(route: Route) -> dict[str, Json]:
             "required": True,
             "content": {"application/json-patch+json": {"schema": {"type": "array", "items": items}}},
         }
+    if route.any_body:
+        return {"required": False, "content": {"application/json": {"schema": {}}}}
     schema: dict[str, Json] = {"type": "object"}
     schema["properties"] = {name: {"description": meaning} for name, meaning in route.body.items()}
     if route.required:
@@ -106,6 +108,8 @@ def _responses(route: Route) -> dict[str, Json]:
     done: dict[str, Json] = {"description": "Done."}
     if route.status != 303:
         done["content"] = {"application/json": {"schema": {}}}
+    if route.html:
+        done["content"]["text/html"] = {"schema": {"type": "string"}}
     return {
         str(route.status): done,
         **{str(status): {"description": _TITLES[status], "content": problem} for status in _refusals(route)},
@@ -118,7 +122,7 @@ def _refusals(route: Route) -> list[int]:
     if route.scope != PUBLIC:
         found |= {401}
     if route.scope not in (PUBLIC, TASK):
-        found |= {403}
+        found |= {403, 409} if route.scope == LINK else {403}
     if route.method in WITH_BODY:
         found |= {400, 409, 413, 422}
     if route.query:

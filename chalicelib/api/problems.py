@@ -73,15 +73,18 @@ INTERNAL: Final = Kind(500, "internal", "The request failed inside")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a route answers: JSON unless `body` is None."""
+    """What a route answers: JSON, or the HTML of `page`, or nothing where both are None."""
 
     body: Json = None
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
+    page: str | None = None
 
     @property
     def content_type(self) -> str:
         """Of the body."""
+        if self.page is not None:
+            return "text/html; charset=utf-8"
         return CONTENT_TYPE if self.status >= 400 else "application/json"
 
 

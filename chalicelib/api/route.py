@@ -7,10 +7,11 @@ from typing import Any, Final
 
 Json = Any
 PREFIX: Final = "/api/v1"
-#: In place of a scope: no credential, any valid credential, the callback token in the path.
+#: In place of a scope: no credential, any valid credential, the callback token or the decision link in the path.
 PUBLIC: Final = "(public)"
 ANY: Final = "(any)"
 TASK: Final = "(task)"
+LINK: Final = "(link)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,12 @@ class Route:
     body_optional: bool = False
     #: The body is a JSON Patch document: a list of operations.
     json_patch: bool = False
+    #: The body may be any JSON, and no body is null.
+    any_body: bool = False
+    #: A token bound to one run may use it as well; the view keeps to that run.
+    bound: bool = False
+    #: Browsers that ask for HTML are answered with a page.
+    html: bool = False
 
     @property
     def full_path(self) -> str:

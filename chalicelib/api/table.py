@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from chalicelib.api.catalog_table import CATALOG_ROUTES
-from chalicelib.api.route import ANY, PAGE, PREFIX, PUBLIC, TASK, Route
+from chalicelib.api.people_table import PEOPLE_ROUTES
+from chalicelib.api.route import ANY, LINK, PAGE, PREFIX, PUBLIC, TASK, Route
 
-__all__ = ["ANY", "BY_ID", "PREFIX", "PUBLIC", "ROUTES", "TASK", "Route"]
+__all__ = ["ANY", "BY_ID", "LINK", "PREFIX", "PUBLIC", "ROUTES", "TASK", "Route"]
 
 _START = {
     "input": "The run's input, any JSON (default {}).",
@@ -24,6 +25,7 @@ _REASON = {
 
 ROUTES: Final[tuple[Route, ...]] = (
     *CATALOG_ROUTES,
+    *PEOPLE_ROUTES,
     Route(
         "start_saved_run",
         "POST",

@@ -16,6 +16,8 @@ from chalicelib.domain.ir import Node
 from chalicelib.domain.outcome import Outcome
 
 Json = Any
+#: Votes that a rejection's error lists, the newest, and characters of a comment in it: an error is part of a commit.
+MOST_IN_ERROR, COMMENT_IN_ERROR = 20, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,18 @@ def decided(node: Node, token: Token, approved: bool, votes: list[Vote]) -> Outc
     """The node's outcome. A rejection fails it, unless its `on_reject` is "continue"."""
     last = next((vote for vote in reversed(votes) if vote.approved == approved), None)
     by, comment, data = (last.by, last.comment, last.data) if last else (None, None, None)
-    listed = [asdict(vote) for vote in votes]
     if not approved and node.config.value.get("on_reject") != "continue":
-        text = f"{by or 'Nobody in time'} rejected it" + (f": {comment}" if comment else ".")
-        error = {"type": "Rejected", "message": text, "retryable": False, "decisions": listed}
-        return Outcome(error=error)
+        why = f": {comment[:COMMENT_IN_ERROR]}" if comment else "."
+        text = f"{by} rejected it{why}" if by else "Nobody decided in time, which counts as a rejection."
+        kept = [_in_error(vote) for vote in votes[-MOST_IN_ERROR:]]
+        return Outcome(error={"type": "Rejected", "message": text, "retryable": False, "decisions": kept})
+    listed = [asdict(vote) for vote in votes]
     return Outcome(output={"approved": approved, "by": by, "comment": comment, "data": data, "decisions": listed})
+
+
+def _in_error(vote: Vote) -> dict[str, Json]:
+    comment = vote.comment and vote.comment[:COMMENT_IN_ERROR]
+    return {"by": vote.by, "approved": vote.approved, "comment": comment, "at": vote.at}
 
 
 def timed_out(node: Node, token: Token, votes: list[Vote]) -> Outcome | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib.domain.explain_held import held_problems, held_wait
 from chalicelib.domain.explain_joins import waiting_joins
 from chalicelib.domain.ids import UNDO, Job, Token, bare, parse_token
 from chalicelib.domain.ir import Plan
@@ -24,13 +25,6 @@ LATE_MS = 60_000
 LONG_MS, LONGER = 600_000, 10
 #: Messages on a task queue from which on its workers seem too few.
 DEEP = 1000
-#: Node type -> (what it waits for, what moves it); other waiting nodes wait for a time.
-_WAITS = {
-    "map": ("items", "Its items, as they are settled."),
-    "human": ("decision", "A decision: POST /runs/{id}/nodes/{node}/decision."),
-    "event": ("event", "Its event: POST /runs/{id}/signals/{name}."),
-    "workflow": ("child", "The end of its child run."),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +32,7 @@ class Facts:
     """All that an explanation is made of. Times in milliseconds."""
 
     run_id: str
-    #: The hashes meta tok dis done jn ed ready.
+    #: The hashes meta tok dis done jn ed box ready.
     state: Mapping[str, Mapping[str, str]]
     plan: Plan
     now_ms: int
@@ -47,6 +41,8 @@ class Facts:
     #: When the run was paused, where that is known.
     paused_at: int | None
     make_job_id: Callable[[Job], str]
+    #: A plan by its hash.
+    load: Callable[[str], Plan]
 
 
 def explain(facts: Facts) -> dict[str, Json]:
@@ -126,9 +122,14 @@ def _wait(facts: Facts, node: str, token: Token, began: Began) -> dict[str, Json
     at = {"due_at": timestamp(int(due))} if due else {}
     if began.kind == "r" or token.node.startswith("$retry:"):
         return {"waits_for": "retry", "moved_by": "The time of its next attempt.", **at}
-    known = facts.plan.nodes.get(node)
-    what, moved_by = _WAITS.get(known.type if known else "", ("timer", "The time it waits for."))
-    return {"waits_for": what, "moved_by": moved_by, **at}
+    if began.kind == "h":
+        kind = facts.plan.nodes[node].type if node in facts.plan.nodes else ""
+        deadline = _deadline(facts, token, began)
+        return {
+            **held_wait(facts.state["box"], token.text, began, kind),
+            "deadline": None if deadline is None else timestamp(deadline),
+        }
+    return {"waits_for": "timer", "moved_by": "The time it waits for.", **at}
 
 
 def _task(facts: Facts, node: str, token: Token, began: Began) -> dict[str, Json]:
@@ -144,20 +145,24 @@ def _task(facts: Facts, node: str, token: Token, began: Began) -> dict[str, Json
 
 
 def _deadline(facts: Facts, token: Token, began: Began) -> int | None:
-    known = node_at(facts.plan, token) if bare(token.node) in facts.plan.nodes else None
+    """Milliseconds. What held when the token began holds, whatever a patch has made of its node since."""
+    plan = facts.load(began.graph)
+    known = node_at(plan, token) if bare(token.node) in plan.nodes else None
     return None if known is None or known.timeout_ms is None else began.at_ms + known.timeout_ms
 
 
 def _token_problems(facts: Facts, node: str, token: Token, began: Began, usual: int) -> list[tuple[str, str]]:
     """(code, message) of what looks wrong with one token. `usual`: milliseconds of its node's longest attempt."""
     found = []
-    due = _deadline(facts, token, began) if began.kind == "t" else began.data.get("due")
+    due = _deadline(facts, token, began) if began.kind in ("t", "h") else began.data.get("due")
     if due is not None and facts.now_ms > int(due) + LATE_MS:
         found.append(("overdue", f"It was due at {timestamp(int(due))}: are timers and the timeout detector running?"))
     marked = facts.state["ready"].get(token.text, "")
     running = facts.state["meta"]["status"] != "PAUSED"
     if running and marked.startswith("r") and facts.now_ms > int(marked[1:]) + LATE_MS:
         found.append(("unsent", "Nobody sent it for over a minute: is the sweep running?"))
+    if began.kind == "h":
+        found += held_problems(facts.state["box"], began)
     if began.kind == "t" and due is None and facts.now_ms - began.at_ms > max(LONG_MS, LONGER * usual):
         found.append(("no_answer", "It has no timeout_ms and takes unusually long: its worker may have lost it."))
     return found

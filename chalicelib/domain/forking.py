@@ -20,13 +20,18 @@ Json = Any
 State = Mapping[str, Mapping[str, str]]
 #: Hashes that are taken over as they are.
 COPIED = ("dis", "done", "st", "val", "last", "jn", "ed", "vars", "box")
+#: Fields of the box that stay with the old run: votes, and the names of requests that brought votes and events.
+LEFT_BEHIND = ("vote|", "said|")
 #: Meta fields that are taken over; the rest is the fork's own.
 COPIED_META = ("name", "workflow", "version", "input", "input_ref", "started_at", "error", "result", "result_ref")
 
 
 def snapshot_of(state: State) -> dict[str, dict[str, str]]:
-    """The part of a state that the fork begins with."""
-    return {name: dict(state[name]) for name in COPIED}
+    """The part of a state that the fork begins with. Events that wait are taken over; votes are not: people decided
+    on the old run, and are asked anew."""
+    taken = {name: dict(state[name]) for name in COPIED}
+    taken["box"] = {field: text for field, text in taken["box"].items() if not field.startswith(LEFT_BEHIND)}
+    return taken
 
 
 def fork_draft(plan: Plan, state: State, origin: dict[str, Json]) -> Draft:

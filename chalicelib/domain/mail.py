@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,12 @@ def letters(box: Mapping[str, str], name: str) -> list[Letter]:
     prefix = f"event|{name}|"
     fields = sorted(key for key in box if key.startswith(prefix) and "|" not in key[len(prefix) :])
     return [Letter(field, box[field], json.loads(box[field])) for field in fields]
+
+
+def buffered(box: Mapping[str, str]) -> dict[str, int]:
+    """How many events wait under each name."""
+    names = sorted(key.split("|", 1)[1].rsplit("|", 1)[0] for key in box if key.startswith("event|"))
+    return dict(Counter(names))
 
 
 def waiters(tok: Mapping[str, str], name: str) -> list[str]:

@@ -51,6 +51,7 @@ def due(config: dict[str, Json], now_ms: int) -> int:
 def _human(config: dict[str, Json]) -> dict[str, Json]:
     """What a person is asked: message, form, who may answer, and how many must approve."""
     message, approvers, quorum = config.get("message"), config.get("approvers"), config.get("quorum") or 1
+    _check_form(config.get("form"))
     if approvers is not None:
         if not isinstance(approvers, list) or not approvers or not all(isinstance(one, str) for one in approvers):
             raise ValueError(f"approvers is {_short(approvers)}; it must be a list of names.")
@@ -60,6 +61,18 @@ def _human(config: dict[str, Json]) -> dict[str, Json]:
                              f"{MAX_APPROVERS}.")  # fmt: skip
     data = {"message": message if isinstance(message, str) else compact(message), "quorum": quorum}
     return data | {name: value for name, value in (("form", config.get("form")), ("approvers", approvers)) if value}
+
+
+def _check_form(form: Json) -> None:
+    """A form with templates in it shows only now whether it is a schema: one that is none could never be filled in."""
+    if form is None:
+        return
+    # Few nodes have a form, and the library takes long to load.
+    from chalicelib.domain.schema_conditions import schema_problems  # noqa: PLC0415
+
+    found = schema_problems(form, "/form")
+    if found:
+        raise ValueError(f"form is no JSON Schema: {found[0].message}")
 
 
 def _event(config: dict[str, Json]) -> dict[str, Json]:

@@ -1,4 +1,4 @@
-"""Signed tokens: bearer tokens of people and programs, and callback tokens bound to one attempt of one node."""
+"""Signed tokens: bearer tokens of people and programs, callback tokens of one attempt, one person's decision links."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ SCOPES: Final = (
 )
 API_AUDIENCE: Final = "graft-api"
 TASK_AUDIENCE: Final = "graft-task"
+LINK_AUDIENCE: Final = "graft-decision"
 _ALGORITHM: Final = "HS256"
 #: Characters of a token; what Graft signs is far shorter.
 _MAX_TOKEN: Final = 8192
@@ -56,6 +57,20 @@ class TaskClaims:
     run_id: str
     node_id: str
     attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkClaims:
+    """What a verified decision link says: whose decision on which execution it is, and which."""
+
+    tenant: str
+    run_id: str
+    node_id: str
+    job_id: str
+    #: The person whose decision it is.
+    sub: str
+    approved: bool
+    exp_ms: int
 
 
 def issue_token(
@@ -123,6 +138,28 @@ def verify_callback_token(secret: bytes, token: str, now_ms: int) -> TaskClaims:
     """The claims of a callback token. Raises Unauthorized."""
     claims = _verify(secret, token, TASK_AUDIENCE, now_ms)
     return TaskClaims(claims["job"], claims["run"], claims["node"], claims["attempt"])
+
+
+def issue_link_token(secret: bytes, link: LinkClaims) -> str:
+    """The token of a decision link, the same for the same claims; valid until its `exp_ms`, in whole seconds."""
+    claims = {"aud": LINK_AUDIENCE, "tenant": link.tenant, "run": link.run_id, "node": link.node_id}
+    more = {"job": link.job_id, "sub": link.sub, "yes": link.approved, "exp": link.exp_ms // 1000}
+    return _signed({**claims, **more}, secret)
+
+
+def verify_link_token(secret: bytes, token: str, now_ms: int) -> LinkClaims:
+    """The claims of a decision link's token. Raises Unauthorized."""
+    claims = _verify(secret, token, LINK_AUDIENCE, now_ms)
+    tenant, run_id, node_id, job, sub, yes = (claims[name] for name in ("tenant", "run", "node", "job", "sub", "yes"))
+    return LinkClaims(tenant, run_id, node_id, job, sub, yes, int(claims["exp"]) * 1000)
+
+
+def check_subject(sub: Json, path: str) -> str:
+    """The name of a person or program. Raises InvalidInput."""
+    if not isinstance(sub, str) or not 0 < len(sub) <= _MAX_SUBJECT or not _is_text(sub):
+        text = f"A person's name has 1 to {_MAX_SUBJECT} characters."
+        raise InvalidInput(f"{path} is no name of a person.", (Problem("bad_sub", path, text),))
+    return sub
 
 
 def _signed(claims: Mapping[str, Json], secret: bytes) -> str:

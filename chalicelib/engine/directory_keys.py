@@ -124,4 +124,9 @@ def approvals(tenant: str) -> str:
 
 def approval_key(tenant: str, since_ms: int, run_id: str, token: str) -> Key:
     """One human node that waits; sorts by when it began to."""
-    return approvals(tenant), f"{since_ms:0{TIME_DIGITS}d}#{run_id}#{token}"
+    return approvals(tenant), approval_position(since_ms, run_id, token)
+
+
+def approval_position(since_ms: int, run_id: str, token: str) -> str:
+    """Where a human node that waits stands among those of its tenant."""
+    return f"{since_ms:0{TIME_DIGITS}d}#{run_id}#{token}"

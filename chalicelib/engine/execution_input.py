@@ -29,9 +29,11 @@ def execution_input(
 ) -> Json:
     """What the node's config came to; None where its templates fail. Artifacts in it stay references, secrets names.
 
-    `item_of` gives `item` and `index` of a map's item, {} for other tokens.
+    `item_of` gives `item` and `index` of a map's item, {} for other tokens. Of a node that waits it is what its arming
+    read: the arm began with an earlier commit than the wait.
     """
-    began = parse_began(state["dis"][token.text])
+    dis = state["dis"]
+    began = parse_began(dis.get(f"$arm:{token.text}") or dis[token.text])
     plan = load(began.graph)
     node = node_at(plan, token)
     if not node.config.slots:

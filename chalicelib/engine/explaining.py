@@ -20,7 +20,7 @@ from chalicelib.engine.views import run_error
 
 Json = Any
 #: What it reads of the run.
-HASHES = ("meta", "tok", "dis", "done", "jn", "ed", "ready")
+HASHES = ("meta", "tok", "dis", "done", "jn", "ed", "box", "ready")
 #: Newest events that are searched for the pause of a paused run.
 BACK = 1000
 
@@ -36,6 +36,7 @@ def explain_run(services: Services, tenant: str, run_id: str) -> dict[str, Json]
         _depths(services, plan, state),
         _paused_at(services, run_id, state["meta"]),
         lambda job: job_id(job, services.secret),
+        services.plans.load,
     )
     return {**explain(facts), "error": run_error(state["meta"].get("error"))}
 

@@ -76,8 +76,11 @@ def _look(services: Services, work: Work, node: Node, effects: Effects, failed: 
     began = parse_began(record)
     if began.kind != "h":
         return [work]
+    # What the node was asked under holds until it is asked anew, whatever a patch has made of it since.
+    node = node_at(services.plans.load(began.graph), work.token)
     if _is_timeout(work):
         work.outcome = timed_out(node, work.token, votes_of(state["box"], work.token.text)) or work.outcome
+        work.drop = _ballot(state, work)
         return [work]
     if _found(services, work, node, began, state):
         work.kind, work.looked = "signal", True
@@ -94,7 +97,7 @@ def _found(services: Services, work: Work, node: Node, began: Began, state: RunS
         approved = verdict(began.data, votes)
         if approved is not None:
             work.outcome = decided(node, work.token, approved, votes)
-            work.drop = tuple(("box", field) for field in state["box"] if field.startswith(f"vote|{work.token.text}|"))
+            work.drop = _ballot(state, work)
         return approved is not None
     if node.type == "map":
         text = state["box"].get(progress_field(work.token))
@@ -103,12 +106,18 @@ def _found(services: Services, work: Work, node: Node, began: Began, state: RunS
             return False
         work.outcome = gather(services, work.job.run_id, work.token, progress)
         return True
-    letter = letter_for(state, work.token.text, began.data["event"])
+    name = began.data.get("event")  # none where a failed node is about to be skipped
+    letter = None if name is None else letter_for(state, work.token.text, name)
     if letter is None:
         return False
     work.outcome = Outcome(output=letter.record.get("o"), ref=letter.record.get("r"))
     work.expect, work.drop = (("box", letter.field, letter.text),), (("box", letter.field),)
     return True
+
+
+def _ballot(state: RunState, work: Work) -> tuple[tuple[str, str], ...]:
+    """The votes on the token: its outcome has taken them over."""
+    return tuple(("box", field) for field in state["box"] if field.startswith(f"vote|{work.token.text}|"))
 
 
 def again(work: Work) -> None:

@@ -12,6 +12,8 @@ from chalicelib.domain.records import parse_began
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.acting import act
 from chalicelib.engine.controls import holds
+from chalicelib.engine.flush import flush_upto
+from chalicelib.engine.history import load_state
 from chalicelib.engine.ports import Outgoing, RunState
 from chalicelib.engine.rebuild import ensure_present
 from chalicelib.engine.services import Services
@@ -20,7 +22,7 @@ from chalicelib.engine.signals import INLINE_BYTES, continue_text
 Json = Any
 HASHES = ("meta", "tok", "box")
 #: Times it is tried again because another event of the run came at the same moment.
-MAX_TRIES = 20
+MAX_TRIES = 100
 #: Characters of an event's name.
 MAX_NAME = 256
 #: Waiting tokens named in one `continue` message.
@@ -77,13 +79,21 @@ def _commit(
 
 def _tell(services: Services, run_id: str, name: str) -> None:
     """Let the coordinator look at the nodes that wait for this name, as they stand after the commit."""
-    state = services.store.snapshot(run_id, ("tok",))
-    tok = state["tok"] if state else {}
-    jobs = [job_id(parse_began(tok[text]).job(run_id, text), services.secret) for text in waiters(tok, name)]
+    state = services.store.snapshot(run_id, ("meta", "tok"))
+    if state is None:
+        return
+    began = {text: parse_began(state["tok"][text]) for text in waiters(state["tok"], name)}
+    last = max((one.no for one in began.values()), default=0)
+    if last > int(state["meta"]["mark"]):
+        # A node may wait by a commit that is on its way to the journal. A message would count as proof that it is in,
+        # and its item would be forgotten before anybody wrote it.
+        flush_upto(services, run_id, last)
+    jobs = [job_id(one.job(run_id, text), services.secret) for text, one in began.items()]
     parts = [jobs[i : i + CHUNK] for i in range(0, len(jobs), CHUNK)]
     services.queues.send([Outgoing("completion-signals", continue_text(part)) for part in parts])
 
 
 def _present(services: Services, run_id: str) -> RunState:
-    meta = ensure_present(services, run_id)
-    return services.store.snapshot(run_id, HASHES) or {"meta": meta, "tok": {}, "box": {}}
+    """The run, from its history where it has ended and left the store: a repeat still finds its first try."""
+    ensure_present(services, run_id)
+    return services.store.snapshot(run_id, HASHES) or load_state(services, run_id)

@@ -18,5 +18,8 @@ def make_known(services: Services, job: Job) -> None:
     record = state["tok"].get(job.token) if state else None
     if state is None or record is None:
         return
-    key = approval_key(state["meta"]["tenant"], parse_began(record).at_ms, job.run_id, job.token)
+    began = parse_began(record)
+    if "quorum" not in began.data:  # a failed node that is about to be skipped asks nobody
+        return
+    key = approval_key(state["meta"]["tenant"], began.at_ms, job.run_id, job.token)
     services.directory.put(key, {"run_id": job.run_id, "token": job.token})

@@ -71,7 +71,8 @@ def _until(entry: dict[str, Json]) -> str:
 
 def _mover(entry: dict[str, Json]) -> str:
     queue = f" ({entry['queue']}, {entry['queued']} waiting)" if entry.get("queue") else ""
-    return f"{entry.get('moved_by', '')}{queue}"
+    asked = f"{entry['message']} " if entry.get("waits_for") == "decision" else ""
+    return f"{asked}{entry.get('moved_by', '')}{queue}"
 
 
 def verify(

@@ -33,14 +33,19 @@ def read_document(path: str) -> Json:
 
 def read_input(given: str | None) -> Json:
     """A run's input: JSON text, or `@file`. None gives {}. Raises CliError."""
+    return {} if given is None else read_json_option("--input", given)
+
+
+def read_json_option(option: str, given: str | None) -> Json:
+    """An option's value: JSON text, or `@file`. None gives None. Raises CliError naming the option."""
     if given is None:
-        return {}
+        return None
     if given.startswith("@"):
         return read_document(given[1:])
     try:
         return parse(given, yaml_too=False)
     except (ValueError, RecursionError) as error:
-        raise CliError(f"--input is not JSON: {_told(error)}. Write it as '{{\"key\": 1}}', or @file.") from None
+        raise CliError(f"{option} is not JSON: {_told(error)}. Write it as '{{\"key\": 1}}', or @file.") from None
 
 
 def parse(text: str, *, yaml_too: bool) -> Json:

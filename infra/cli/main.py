@@ -7,7 +7,21 @@ from collections.abc import Sequence
 
 import typer
 
-from infra.cli import bench, control, dead_letters, demo, files, local, patches, redo, runs, show, tokens, workflows
+from infra.cli import (
+    approvals,
+    bench,
+    control,
+    dead_letters,
+    demo,
+    files,
+    local,
+    patches,
+    redo,
+    runs,
+    show,
+    tokens,
+    workflows,
+)
 from infra.cli.errors import OK, CliError
 
 app = typer.Typer(
@@ -29,7 +43,9 @@ for change in (patches.patch, patches.patches, patches.revert, patches.diff):
     runs.app.command(change.__name__)(change)
 for again in (redo.redrive, redo.rerun, redo.skip, redo.fork, redo.rollback):
     runs.app.command(again.__name__)(again)
+runs.app.command("signal")(approvals.signal)
 app.add_typer(runs.app, name="runs")
+app.add_typer(approvals.app, name="approvals")
 app.add_typer(workflows.app, name="workflows")
 app.add_typer(local.app, name="local")
 app.add_typer(dead_letters.app, name="dead-letters")

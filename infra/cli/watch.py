@@ -27,6 +27,8 @@ WAIT_S, BATCH = 20, 500
 PATIENCE, PAUSE_S = 5, 1.0
 #: Rows of a terminal that the table leaves free.
 _FREE_ROWS = 8
+#: What nodes of a type wait for, in the table.
+_WAITS = {"human": " for a decision", "event": " for its event"}
 _FIRST = {"FAILED": 0, "RETRYING": 1, "RUNNING": 2, "WAITING": 3, "COMPLETED": 4, "CANCELLED": 5, "SKIPPED": 6}
 
 
@@ -91,7 +93,22 @@ def event_line(event: Mapping[str, Json]) -> str:
     error = data.get("error") if isinstance(data, dict) else None
     if isinstance(error, dict):
         parts.append(f"{error.get('type')}: {error.get('message')}")
+    if event.get("type") == "node_waiting" and isinstance(data, dict):
+        parts.append(_waiting(data))
     return show.clean("  ".join(part for part in parts if part)).plain
+
+
+def _waiting(data: Mapping[str, Json]) -> str:
+    """What a node began to wait for, or what came in for it."""
+    decision = data.get("decision")
+    if isinstance(decision, dict):
+        return f"{'approved' if decision.get('approved') else 'rejected'} by {decision.get('by')}"
+    if "message" in data:
+        who = ", ".join(map(str, data.get("approvers") or ["anybody"]))
+        return f"waits for a decision by {who}: {data['message']}"
+    if "event" in data:
+        return f"event {data['event']}" + (f" number {data['number']} is kept" if "number" in data else " is awaited")
+    return ""
 
 
 def _live(api: Api, run_id: str, name: str) -> dict[str, Json]:
@@ -161,6 +178,8 @@ class Board:
         cells = [str(count) if isinstance(count, int) and count and ran else "" for count in counts]
         mark = {"COMPLETED": "✓ ", "FAILED": "✗ ", "RUNNING": "▸ ", "SKIPPED": "– "}.get(str(node.get("status")), "  ")
         state = Text(mark, style=show.STYLES.get(str(node.get("status")), "")) + show.status(node.get("status"))
+        if node.get("status") == "WAITING":
+            state.append(_WAITS.get(str(node.get("type")), ""), "dim")
         return [show.clean(name), show.clean(node.get("type"), "dim"), state, *cells, self._elapsed(node)]
 
     def _elapsed(self, timed: Mapping[str, Json]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from chalicelib.engine.controls import cancel_run
+from chalicelib.engine.run_events import send_event
 from tests.engine.harness import Harness
 from tests.simulation.agreement import Found, found
 from tests.simulation.reference_state import Behave
@@ -14,8 +16,18 @@ BEGINNINGS = ("node_dispatched", "node_waiting")
 ENDINGS = ("node_completed", "node_failed", "node_skipped", "node_cancelled")
 
 
-def play(harness: Harness, document: dict[str, Json], input: Json, behave: Behave, *, cancel: bool = False) -> Found:
-    """How the run ended on the engine; with `cancel`, somebody cancels it as soon as nothing moves but time.
+def play(
+    harness: Harness,
+    document: dict[str, Json],
+    input: Json,
+    behave: Behave,
+    *,
+    cancel: bool = False,
+    early: Sequence[str] = (),
+    later: Sequence[str] = (),
+) -> Found:
+    """How the run ended on the engine; with `cancel`, somebody cancels it as soon as nothing moves but time. Events are
+    sent before anything has run, and one by one whenever nothing moves; each carries its name.
 
     Raises AssertionError where its journal does not fold to its state.
     """
@@ -29,11 +41,16 @@ def play(harness: Harness, document: dict[str, Json], input: Json, behave: Behav
 
     harness.worker = work
     run_id = harness.start(document, input)
+    for name in early:
+        send_event(harness.services, run_id, name, name, "tester")
     while cancel and (harness.settle_batch() or harness.work_batch()):
         continue
     if cancel:
         cancel_run(harness.services, run_id, "tester")
     harness.drain()
+    for name in later:
+        send_event(harness.services, run_id, name, name, "tester")
+        harness.drain()
     harness.assert_fold_equals_store(run_id)
     state = harness.store.snapshot(run_id)
     assert state is not None

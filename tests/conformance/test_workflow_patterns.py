@@ -26,7 +26,8 @@ def shown(kind: type) -> list:
 
 @pytest.mark.parametrize("show", shown(Show))
 def test_the_run_behaves_as_the_pattern_asks(harness, show: Show):
-    engine = play(harness, show.document, show.input, show.behave, cancel=show.cancel)
+    outside = {"cancel": show.cancel, "early": show.early, "later": show.later}
+    engine = play(harness, show.document, show.input, show.behave, **outside)
     wanted = nodes_of(show.nodes)
     assert {name: engine["nodes"][name] for name in wanted} == wanted
     for name, value in show.more.items():

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import requests
 
 from infra.deploy.package import Packaged
 from infra.local.lambda_events import schedule_event
@@ -111,6 +112,24 @@ def patched_by_patch(deployed: Deployed, run_id: str) -> None:
     answer = deployed.call("PATCH", path, operations, If_Match='"1"', Content_Type=kind)
     assert (answer.status_code, answer.headers["ETag"]) == (200, '"2"'), answer.text
     assert (answer.json()["added"], answer.json()["dispatched"]) == (["both"], [])
+
+
+def test_a_decision_link_shows_its_page_and_takes_its_form(deployed: Deployed):
+    """HTML, a form's body and a token as long as a link's go through API Gateway as they are."""
+    ask = {"id": "ask", "type": "human", "config": {"message": "Ship <it>?"}}
+    run_id = deployed.start({"nodes": [ask]}, {})
+    eventually(lambda: deployed.run(run_id)["nodes"]["ask"]["status"] == "WAITING", "the question")
+    made = deployed.call("POST", f"/api/v1/runs/{run_id}/nodes/ask/links", {})
+    assert made.status_code == 201, made.text
+    url = f"{deployed.api}/api/v1/decisions/{made.json()['approve'].rsplit('/', 1)[1]}"
+    browser = {"Accept": "text/html"}
+    page = requests.get(url, headers=browser, timeout=30)
+    assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert "Ship &lt;it&gt;?" in page.text and "default-src 'none'" in page.headers["Content-Security-Policy"]
+    thanks = requests.post(url, headers=browser, data={"comment": "grüße"}, timeout=30)
+    assert thanks.status_code == 200 and "Thank you" in thanks.text, thanks.text
+    assert deployed.ended(run_id)["output"]["ask"]["comment"] == "grüße"
+    assert requests.post(url, headers=browser, data={}, timeout=30).status_code == 409
 
 
 def test_a_request_without_a_credential_is_refused_by_the_app(deployed: Deployed):

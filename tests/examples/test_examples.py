@@ -9,6 +9,7 @@ import pytest
 from examples.fan_out_200 import make
 from infra.cli.client import Api
 from infra.cli.documents import read_document
+from infra.cli.errors import CliError
 from infra.cli.watch import ENDED
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
@@ -36,12 +37,29 @@ def compensated(api, run_id):
     return [event["node_id"] for event in undone if event["type"] == "node_completed"]
 
 
+def meet(api, run_id, step):
+    """What people and other programs do meanwhile: once a node waits, or at once, a POST below the run."""
+    deadline = time.monotonic() + LIMIT_S
+    while "waits" in step and api.get(f"/runs/{run_id}")["nodes"][step["waits"]]["status"] != "WAITING":
+        assert time.monotonic() < deadline, f"{run_id} never waits at {step['waits']}"
+        time.sleep(0.1)
+    try:
+        api.post(f"/runs/{run_id}/{step['post']}", step["body"])
+    except CliError as error:
+        assert error.status == step.get("refused"), error.message
+    else:
+        assert "refused" not in step
+
+
 @pytest.mark.stack
 @pytest.mark.parametrize(("folder", "case"), CASES)
 def test_the_example_gives_the_expected_result(stack, folder, case):
     api = Api(stack.url, stack.token)
     document = read_document(str(next(folder.glob("workflow.*"))))
-    run = finish(api, api.post("/runs", {"workflow": document, "input": case["input"]})["run_id"])
+    run_id = api.post("/runs", {"workflow": document, "input": case["input"]})["run_id"]
+    for step in case.get("steps", []):
+        meet(api, run_id, step)
+    run = finish(api, run_id)
     assert run["status"] == case["status"], run["error"]
     if "output" in case:
         assert run["output"] == case["output"]

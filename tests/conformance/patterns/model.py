@@ -29,6 +29,9 @@ class Show:
     input: Json = field(default_factory=dict)
     #: Whether somebody cancels the run as soon as nothing moves but time.
     cancel: bool = False
+    #: Names of events that are sent before anything has run, and one by one whenever nothing moves.
+    early: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.conformance.patterns.model import ANY_CANCELLING, SLOW, Pattern, Refused, Show
 from tests.simulation.small import branch, doc, loop, workers
 
@@ -15,6 +17,23 @@ WHILE = doc(
 )
 WHILE["edges"].append({"from": "a", "to": "L"})
 NESTED = doc("s>a a>K K>m m>L L>z", {"K": loop("a", "iteration < 2"), "L": loop("a", "iteration < 2")})
+
+
+def event(name: str) -> dict[str, Any]:
+    return {"type": "event", "config": {"name": name}}
+
+
+#: Two events, of which the first decides the way.
+CHOICE = doc(
+    "a>e a>f e>j f>j",
+    {
+        "e": event("e"),
+        "f": event("f"),
+        "j": {**branch(("ctx.e.status == 'COMPLETED'", ["x"]), default=["y"]), **ANY_CANCELLING},
+        "x": {},
+        "y": {},
+    },
+)
 #: Two nodes and a wait that can only lead to j; y has another way and is left alone.
 REGION = doc(
     "a>fast a>r1 r1>r2 r2>j fast>j a>y y>z j>z",
@@ -45,7 +64,19 @@ PATTERNS = [
                  {"status": "COMPLETED"}),
         ),
     ),
-    Pattern(16, "Deferred Choice", "not supported", "Not yet: needs `event` or `human` nodes to choose by."),
+    Pattern(
+        16,
+        "Deferred Choice",
+        "supported",
+        "`event` or `human` nodes side by side, into a join `any` with `cancel_losers`: what comes first from outside "
+        "decides, and the others wait no more.",
+        (
+            Show("one event comes", CHOICE, "e:X f:C j:C x:S y:C", {"e": "#1:X", "output": {"y": {"n": 0}}},
+                 later=("f",)),
+            Show("the other comes", CHOICE, "e:C f:X j:C x:C y:S", {"f": "#1:X", "output": {"x": {"n": 0}}},
+                 later=("e",)),
+        ),
+    ),
     Pattern(
         17,
         "Interleaved Parallel Routing",
@@ -99,9 +130,23 @@ PATTERNS = [
         23,
         "Transient Trigger",
         "not supported",
-        "Not yet: needs `event` nodes; and those are to keep events until they are read, never to lose them.",
+        "An event that comes while no node waits for it is kept until one does, and never lost.",
     ),
-    Pattern(24, "Persistent Trigger", "not supported", "Not yet: needs `event` nodes."),
+    Pattern(
+        24,
+        "Persistent Trigger",
+        "supported",
+        "An `event` node: events are kept in order per name, also those that come before the node is reached, and each "
+        "wakes one node.",
+        (
+            Show("it comes while the node waits", doc("a>e e>z", {"e": event("e")}), "e:C z:C", {"e": "#1:C"},
+                 later=("e",)),
+            Show("it came before the node was reached", doc("a>e e>z", {"e": event("e")}), "e:C z:C", {"e": "#1:C"},
+                 early=("e",)),
+            Show("one for each turn of a loop", doc("a>e e>L L>z", {"e": event("e"), "L": loop("e", "iteration < 2")}),
+                 "e:C z:C", {"e": "L1#1:C L2#1:C"}, early=("e", "other"), later=("e",)),
+        ),
+    ),
     Pattern(
         25,
         "Cancel Region",
