@@ -189,6 +189,7 @@ def test_an_attempt_that_ends_while_its_patch_is_planned_changes_nothing(api: Ap
     [
         fine("x", "function", handler="other"),
         fine("x", "http", url="https://x.example"),
+        fine("x") | {"compensate": {"type": "function", "config": {"handler": "other"}}},
         fine("x", "transform", pipeline=[{"step": "http_request", "url": "https://x.example"}]),
         fine("x", "function", handler="echo", params="${secret.KEY}"),
         fine("x", "function", handler="echo", params={"deep": ["${ secret.KEY }"]}),
