@@ -9,7 +9,6 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, WrapValidator, mode
 from pydantic_core import PydanticCustomError
 
 from chalicelib.domain.schema import Part
-from chalicelib.domain.schema_conditions import schema_problems
 
 Json = Any
 #: Turns that one attempt may have, and that a script may hold.
@@ -35,6 +34,9 @@ def _no_template(value: str) -> str:
 
 
 def _schema(value: Json) -> Json:
+    # Coordinators know these models without compiling: the schema library would double their cold start.
+    from chalicelib.domain.schema_conditions import schema_problems  # noqa: PLC0415
+
     problems = schema_problems(value, "")
     if problems:
         where = f" (at {problems[0].path})" if problems[0].path else ""
