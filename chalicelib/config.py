@@ -16,6 +16,8 @@ from chalicelib.domain.names import NAME_PATTERN
 OWN_QUEUES = frozenset({"completion-signals", "tasks-function", "tasks-http", "tasks-agent"})
 _NAME = re.compile(NAME_PATTERN)
 
+OPENAI_URL = "https://api.openai.com/v1"
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -56,6 +58,15 @@ class Settings:
     #: True where the queue mappings report partial batch failures (FunctionResponseTypes).
     partial_batches: bool = False
     limits: Limits = field(default_factory=Limits)
+    #: Where agents reach models: an OpenAI-compatible endpoint, its key or the secret (ARN or name) that holds it.
+    openai_base_url: str = OPENAI_URL
+    openai_api_key: str = field(default="", repr=False)
+    openai_api_key_secret: str = ""
+    #: Empty: the process's own region, and AWS's own address.
+    bedrock_region: str = ""
+    bedrock_endpoint_url: str = ""
+    #: `provider/model` or model -> USD per million tokens (read, written).
+    model_prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -94,6 +105,12 @@ class Settings:
             grace_ms=_number(env, "GRAFT_GRACE_MS", 3_600_000),
             partial_batches=_flag(env, "GRAFT_PARTIAL_BATCHES"),
             limits=_limits(env.get("GRAFT_LIMITS", "")),
+            openai_base_url=(env.get("GRAFT_OPENAI_BASE_URL") or OPENAI_URL).rstrip("/"),
+            openai_api_key=env.get("GRAFT_OPENAI_API_KEY", ""),
+            openai_api_key_secret=env.get("GRAFT_OPENAI_API_KEY_SECRET", ""),
+            bedrock_region=env.get("GRAFT_BEDROCK_REGION", ""),
+            bedrock_endpoint_url=env.get("GRAFT_BEDROCK_ENDPOINT_URL", ""),
+            model_prices=_prices(env.get("GRAFT_MODEL_PRICES", "")),
         )
 
 
@@ -171,3 +188,25 @@ def _limits(text: str) -> Limits:
     if bad:
         raise ConfigurationError(f"GRAFT_LIMITS has unknown names or values below 1: {', '.join(map(str, bad))}.")
     return Limits(**values)
+
+
+def _prices(text: str) -> dict[str, tuple[float, float]]:
+    """GRAFT_MODEL_PRICES is a JSON object of models to `{"input", "output"}`, USD per million tokens."""
+    if not text:
+        return {}
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise ConfigurationError(f"GRAFT_MODEL_PRICES is not JSON: {error}.") from None
+    if not isinstance(values, dict):
+        raise ConfigurationError("GRAFT_MODEL_PRICES is not a JSON object of models to prices.")
+    return {model: _price(model, price) for model, price in values.items()}
+
+
+def _price(model: str, price: object) -> tuple[float, float]:
+    found = [price.get(name) for name in ("input", "output")] if isinstance(price, dict) else []
+    numbers = [float(one) for one in found if isinstance(one, int | float) and not isinstance(one, bool)]
+    if len(numbers) != 2 or not all(0 <= one < float("inf") for one in numbers):
+        text = f'the price of {model!r} must be {{"input": USD, "output": USD}} per million tokens'
+        raise ConfigurationError(f"GRAFT_MODEL_PRICES: {text}.")
+    return numbers[0], numbers[1]

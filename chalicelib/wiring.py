@@ -14,8 +14,9 @@ from chalicelib.adapters.dynamodb_directory import DynamoDirectory
 from chalicelib.adapters.lambda_invoker import BotoLambdaInvoker
 from chalicelib.adapters.redis.store import RedisRunStore, connect
 from chalicelib.adapters.s3 import S3Artifacts
+from chalicelib.adapters.s3_notes import S3Notes
 from chalicelib.adapters.scheduler import EventBridgeSchedules
-from chalicelib.adapters.secrets import WorkflowSecrets, signing_secret
+from chalicelib.adapters.secrets import WorkflowSecrets, secret_text, signing_secret
 from chalicelib.adapters.sqs import SqsQueues
 from chalicelib.config import Settings
 from chalicelib.domain.commit import compact
@@ -28,6 +29,8 @@ from chalicelib.engine.task import Worker
 from chalicelib.engine.transforms import stored_json
 from chalicelib.engine.work import WorkPorts
 from chalicelib.functions import HANDLERS
+from chalicelib.workers.function import FunctionWorker
+from chalicelib.workers.http import HttpWorker
 from chalicelib.workers.registry import WorkerParts, build_workers
 
 Json = Any
@@ -109,7 +112,40 @@ def workers() -> dict[str, Worker]:
     config = settings()
     invoker = BotoLambdaInvoker(aws().client("lambda")) if config.lambda_allowlist else None
     stored = partial(stored_json, artifacts=artifacts())
-    return build_workers(WorkerParts(config.http_allowlist, config.lambda_allowlist, invoker, stored))
+    return build_workers(WorkerParts(config.http_allowlist, config.lambda_allowlist, invoker, stored, _agents))
+
+
+def _agents(http: HttpWorker, functions: FunctionWorker) -> Worker:
+    # Agents bring schemas, pipelines and models' clients: nobody else's cold start is to wait for them.
+    from chalicelib.domain.pipeline import run_pipeline  # noqa: PLC0415
+    from chalicelib.workers.agent.build import AgentSettings, agent_worker  # noqa: PLC0415
+
+    config = settings()
+    return agent_worker(
+        AgentSettings(
+            artifacts=artifacts(),
+            notes=S3Notes(aws().client("s3"), config.bucket),
+            clock=SystemClock(),
+            pause=time.sleep,
+            openai_base_url=config.openai_base_url,
+            openai_key=_openai_key,
+            bedrock_region=config.bedrock_region,
+            bedrock_endpoint_url=config.bedrock_endpoint_url,
+            prices=config.model_prices,
+            pipeline=run_pipeline,
+        ),
+        http,
+        functions,
+    )
+
+
+@cache
+def _openai_key() -> str:
+    """The key itself, or what the secret holds. Raises Unavailable."""
+    config = settings()
+    if config.openai_api_key or not config.openai_api_key_secret:
+        return config.openai_api_key
+    return secret_text(aws(), config.openai_api_key_secret).strip()
 
 
 @cache
@@ -119,7 +155,12 @@ def work_ports() -> WorkPorts:
     found = (
         WorkflowSecrets(aws(), config.secrets_backend, config.secrets_prefix, clock) if config.secrets_backend else None
     )
-    return WorkPorts(clock, artifacts(), None if found is None else found.of, heartbeat=_heartbeat)
+    return WorkPorts(clock, artifacts(), None if found is None else found.of, _heartbeat, _progress)
+
+
+def _progress(signal: Json) -> None:
+    """Tell the coordinator what happens while a task is worked. Raises Unavailable."""
+    queues().send([Outgoing("completion-signals", compact(signal))])
 
 
 def _heartbeat(message: Json) -> None:

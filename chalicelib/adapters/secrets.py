@@ -1,4 +1,4 @@
-"""Reads secrets: the deployment's signing secret, and those that workflows name, one prefix for each tenant."""
+"""Reads secrets: the deployment's own, and those that workflows name, one prefix for each tenant."""
 
 from __future__ import annotations
 
@@ -22,10 +22,16 @@ MAX_KEPT = 1_000
 _MISSING = frozenset({"ResourceNotFoundException", "ParameterNotFound", "InvalidRequestException"})
 
 
+def secret_text(clients: AwsClients, name: str) -> str:
+    """The text of a secret, by its ARN or name. Raises Unavailable."""
+    with answering("secretsmanager.GetSecretValue"):
+        text: str = clients.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
+    return text
+
+
 def signing_secret(clients: AwsClients, arn: str) -> bytes:
     """The secret's text as bytes. Raises ConfigurationError when it is too short, Unavailable."""
-    with answering("secretsmanager.GetSecretValue"):
-        text: str = clients.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
+    text = secret_text(clients, arn)
     if len(text) < MIN_BYTES:
         raise ConfigurationError(f"The secret {arn} has {len(text)} characters; it needs at least {MIN_BYTES}.")
     return text.encode()

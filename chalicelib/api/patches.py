@@ -99,7 +99,8 @@ def _change(call: Call, operations: Json, description: Json) -> Change:
     claims = call.claims
     assert claims is not None, "a patch route has claims"
     node = claims.sub.removeprefix("node:") if claims.run_id is not None and claims.sub.startswith("node:") else None
-    return Change(lambda plan: operations, _description(description), caps=claims.caps, author=node)
+    text = _description(description)
+    return Change(lambda plan: operations, text, caps=claims.caps, author=node, attempt=claims.attempt)
 
 
 def _both(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> tuple[int, ...] | None:

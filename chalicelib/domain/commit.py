@@ -135,6 +135,8 @@ class Draft:
     meta: dict[str, str] = field(default_factory=dict)
     #: Meta fields that only the first writer sets (the run's error, its result).
     once: dict[str, str] = field(default_factory=dict)
+    #: Meta fields that count, and by how much they rise (at least 0).
+    add: dict[str, int] = field(default_factory=dict)
     #: A patch's changes of join counts and edge resolutions, before any arrival: (hash, field, value), (hash, field).
     put: list[tuple[str, str, str]] = field(default_factory=list)
     drop: list[tuple[str, str]] = field(default_factory=list)
@@ -149,10 +151,6 @@ class Draft:
     events: list[Event] = field(default_factory=list)
     #: True when this commit ends the run: no $end token is made.
     final: bool = False
-
-
-def _variable_text(value: Json) -> str:
-    return value.text if isinstance(value, Kept) else compact(value)
 
 
 def order_text(token: Token) -> str:
@@ -183,9 +181,10 @@ def body(draft: Draft, *, commit_id: str, at: int, gen: str, graph: str, rev: in
         "skips": [[token.text, token.instance] for token in draft.skips],
         "val": values,
         "last": [pointer for token, _ in draft.values if token.index is None for pointer in pointers(token)],
-        "vars": [[name, _variable_text(value)] for name, value in draft.vars.items()],
+        "vars": [[name, v.text if isinstance(v, Kept) else compact(v)] for name, v in draft.vars.items()],
         "meta": draft.meta,
         "once": draft.once,
+        "add": {name: str(count) for name, count in draft.add.items() if count},
         "put": draft.put,
         "drop": draft.drop,
         "cancel": draft.cancel,

@@ -19,7 +19,7 @@ from chalicelib.domain.json_form import canonical, copy_json, fits
 from chalicelib.domain.limits import Limits
 from chalicelib.domain.loop_bodies import Bodies, find_bodies
 from chalicelib.domain.losers import find_losers
-from chalicelib.domain.node_bodies import bodies_of
+from chalicelib.domain.node_bodies import bodies_of, handlers_of
 from chalicelib.domain.plan_builder import PlanBuilder
 from chalicelib.domain.problem_list import ProblemList, pointer, shorten
 from chalicelib.domain.reading_rules import check_readings
@@ -114,9 +114,11 @@ def _check_names(graph: Graph, node: int, known: dict[str, Known | None], proble
     """The handlers and queues that a node and its bodies name are known."""
     raw = graph.raws[node]
     for part, path in ((raw, ()), *((body.part, body.path) for body in bodies_of(raw))):
-        if _unknown(part, "function", "handler", known):
-            text = f'There is no function "{_named(part, "handler")}"; register it, or put its Lambda on the allowlist.'
-            problems.add("unknown_handler", graph.path(node, *path, "config", "handler"), text)
+        for name, at in handlers_of(part):
+            is_known = known.get("function")
+            if is_known is not None and name and "${" not in name and not is_known(name):
+                text = f'There is no function "{shorten(name)}"; register it, or put its Lambda on the allowlist.'
+                problems.add("unknown_handler", graph.path(node, *path, "config", *at), text)
         if _unknown(part, "queue", "queue", known):
             text = f'The deployment allows no queue "{_named(part, "queue")}"; put it on GRAFT_QUEUE_ALLOWLIST.'
             problems.add("unknown_queue", graph.path(node, *path, "config", "queue"), text)

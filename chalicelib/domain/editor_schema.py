@@ -11,7 +11,7 @@ from chalicelib.domain.schema import WorkflowPart
 Json = Any
 
 #: Types whose config has keys that must be there.
-_NEEDS_CONFIG = frozenset({"function", "http", "transform", "wait", "queue"})
+_NEEDS_CONFIG = frozenset({"function", "http", "agent", "transform", "wait", "queue"})
 
 
 def document_schema() -> dict[str, Json]:

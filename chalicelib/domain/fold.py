@@ -58,8 +58,10 @@ def apply(state: State, item: Item) -> None:
 
 
 def _patch(state: State, item: Item, stamp: str) -> None:
-    """Fields that are dropped and put as they are, and skips."""
-    body = item.body
+    """Fields that are dropped and put as they are, counts that rise, and skips."""
+    body, meta = item.body, state["meta"]
+    for name, count in body.get("add", {}).items():
+        meta[name] = str(int(meta.get(name) or 0) + int(count))
     for name, field in body.get("drop", []):
         state[name].pop(field, None)
     for name, field, value in body.get("put", []):

@@ -1,4 +1,4 @@
-"""The node bodies inside a node: what a map does for each item, what undoes a node on a rollback."""
+"""What stands inside a node: its bodies, which are run for it, and the functions that it names."""
 
 from __future__ import annotations
 
@@ -46,3 +46,17 @@ def own_config(raw: dict[str, Json]) -> Json:
     if raw.get("type") != "map" or not isinstance(config, dict):
         return config
     return {key: value for key, value in config.items() if key != "body"}
+
+
+def handlers_of(part: dict[str, Json]) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+    """(function's name, its path in the config) of all that a node, or a body, names itself."""
+    config = part.get("config")
+    if not isinstance(config, dict):
+        return
+    if part.get("type") == "function" and isinstance(config.get("handler"), str):
+        yield config["handler"], ("handler",)
+    allow = config.get("allow") if part.get("type") == "agent" else None
+    names = allow.get("functions") if isinstance(allow, dict) else None
+    for place, name in enumerate(names if isinstance(names, list) else ()):
+        if isinstance(name, str):
+            yield name, ("allow", "functions", place)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, TypeAdapter, WithJsonSchema, WrapValidator
 from pydantic_core import PydanticCustomError
 
+from chalicelib.domain.agent_config import AgentConfig
 from chalicelib.domain.schema import Name, Part
 
 Json = Any
@@ -182,6 +183,7 @@ class EmptyConfig(Part):
 CONFIGS: dict[str, type[Part]] = {
     "function": FunctionConfig,
     "http": HttpConfig,
+    "agent": AgentConfig,
     "transform": TransformConfig,
     "wait": WaitConfig,
     "human": HumanConfig,

@@ -105,6 +105,23 @@ def render(template: Template, values: Mapping[str, Json], path: str = "") -> Js
     return _build(template.value, (), filled)
 
 
+def data_spans(template: Template, at: _Path, values: Mapping[str, Json]) -> list[list[int]]:
+    """[start, end] of each part of the text at `at` that an expression gives, in characters of the rendered text.
+
+    Raises TemplateError.
+    """
+    spans: list[list[int]] = []
+    for slot in template.slots:
+        if slot.path == at:
+            here = 0
+            for part in slot.parts:
+                text = part if isinstance(part, str) else _as_text(_value(part, slot, values, "/config"))
+                if not isinstance(part, str):
+                    spans.append([here, here + len(text)])
+                here += len(text)
+    return spans
+
+
 def _build(value: Json, at: _Path, filled: dict[_Path, Json]) -> Json:
     if isinstance(value, dict):
         return {key: _build(item, (*at, key), filled) for key, item in value.items()}

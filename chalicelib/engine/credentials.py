@@ -36,13 +36,17 @@ _NAME = re.compile(NAME_PATTERN)
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a verified bearer token says. `run_id` binds it to that run's routes; `caps` are an agent's capabilities."""
+    """What a verified bearer token says. `run_id` binds it to that run's routes; `caps` are an agent's capabilities.
+
+    `attempt` is the token of the one attempt that the credential was made for: it patches while that is outstanding.
+    """
 
     sub: str
     tenant: str
     scopes: frozenset[str]
     run_id: str | None = None
     caps: Json = None
+    attempt: str | None = None
 
     def allows(self, scope: str) -> bool:
         """Whether the token has this scope."""
@@ -83,6 +87,7 @@ def issue_token(
     now_s: int,
     run_id: str | None = None,
     caps: Json = None,
+    attempt: str | None = None,
 ) -> str:
     """A bearer token valid for `ttl_s` seconds from `now_s` (since the epoch). Raises InvalidInput."""
     problems = []
@@ -101,6 +106,8 @@ def issue_token(
         claims["run_id"] = run_id
     if caps is not None:
         claims["caps"] = caps
+    if attempt is not None:
+        claims["attempt"] = attempt
     return _signed(claims, secret)
 
 
@@ -116,16 +123,17 @@ def _is_text(value: str) -> bool:
 def verify_token(secret: bytes, token: str, now_ms: int) -> Claims:
     """The claims of a bearer token. Raises Unauthorized saying what is wrong with it."""
     claims = _verify(secret, token, API_AUDIENCE, now_ms)
-    sub, tenant, scopes, run_id = (claims.get(name) for name in ("sub", "tenant", "scopes", "run_id"))
+    names = ("sub", "tenant", "scopes", "run_id", "attempt")
+    sub, tenant, scopes, run_id, attempt = (claims.get(name) for name in names)
     if not isinstance(sub, str) or not 0 < len(sub) <= _MAX_SUBJECT or not _is_text(sub):
         raise Unauthorized("The token has no sub; it names the person or program that holds it.")
     if not isinstance(tenant, str) or not _NAME.fullmatch(tenant):
         raise Unauthorized("The token names no tenant.")
     if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
         raise Unauthorized("The token's scopes are not a list of texts.")
-    if run_id is not None and not isinstance(run_id, str):
-        raise Unauthorized("The token's run_id is not a text.")
-    return Claims(sub, tenant, frozenset(scopes), run_id, claims.get("caps"))
+    if not all(value is None or isinstance(value, str) for value in (run_id, attempt)):
+        raise Unauthorized("The token's run_id and attempt are not texts.")
+    return Claims(sub, tenant, frozenset(scopes), run_id, claims.get("caps"), attempt)
 
 
 def issue_callback_token(secret: bytes, job_id: str, run_id: str, node_id: str, attempt: int, exp_ms: int) -> str:

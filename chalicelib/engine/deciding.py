@@ -27,6 +27,7 @@ from chalicelib.domain.map_items import begin_draft
 from chalicelib.domain.node_kinds import node_at
 from chalicelib.domain.outcome import Moment, Outcome, template_error
 from chalicelib.domain.templates import render
+from chalicelib.domain.usage import used
 from chalicelib.domain.waiting import armed_draft, waiting_emit
 from chalicelib.engine.needs import Needs, config_needs
 from chalicelib.engine.ports import Artifacts
@@ -59,9 +60,9 @@ def needs_of(work: Work, plan: Plan) -> Needs:
     if token.node == END:
         return _end_needs(plan, token)
     needs = _undo_needs(work, plan) if token.node.startswith((ROLLBACK, UNDO)) else Needs(plan, token)
-    if reads_record(work) and work.data is None:
+    if work.told is not None or (reads_record(work) and work.data is None):
         needs.tokens = (token.text,)
-    node = plan.nodes.get(token.node.removeprefix("$arm:"))
+    node = None if work.told is not None else plan.nodes.get(token.node.removeprefix("$arm:"))
     if node is None or token.attempt == 0:
         needs.joins = (node.id,) if node is not None and node.counted and node.join.need > 1 else ()
         return needs
@@ -149,6 +150,8 @@ class Situation:
 def decide(s: Situation) -> Draft:
     """The Draft that settles the work's token."""
     token, plan = s.work.token, s.plan
+    if s.work.told is not None:
+        return s.work.told.draft(token)
     if token.node.startswith("$"):
         return _decide_internal(s)
     if token.attempt == 0:
@@ -159,7 +162,7 @@ def decide(s: Situation) -> Draft:
     if s.work.kind == "wake":
         return settle(plan, token, Outcome(output={}), s.moment())
     if s.work.kind == "signal":
-        return settle(plan, token, s.work.outcome, s.moment())
+        return used(settle(plan, token, s.work.outcome, s.moment()), token, s.work.outcome.metadata)
     return _decide_inline(s, node)
 
 

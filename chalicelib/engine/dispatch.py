@@ -11,6 +11,7 @@ from chalicelib.domain.ids import UNDO, Job, job_id, parse_token
 from chalicelib.domain.ir import Node, Template
 from chalicelib.domain.journal import timestamp
 from chalicelib.domain.templates import render
+from chalicelib.engine.agent_tasks import AGENT, agent_part
 from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.services import Services
 
@@ -58,6 +59,10 @@ def task_message(
     message["secrets"] = secret_places(node.config)
     if message["secrets"]:
         message["tenant"] = tenant
+    if node.type == AGENT:
+        message["agent"] = agent_part(
+            services, node, job, at_ms, deadline or at_ms + CALLBACK_MS, config, values, tenant
+        )
     if token.index is not None:
         message["index"] = token.index
     if token.node.startswith(UNDO):

@@ -19,6 +19,7 @@ from chalicelib.domain.node_kinds import node_at
 from chalicelib.domain.outcome import Outcome, template_error
 from chalicelib.domain.records import parse_began
 from chalicelib.domain.templates import render
+from chalicelib.engine.agent_tasks import AGENT
 from chalicelib.engine.deciding import Situation, check_node, decide, needs_of, reads_record
 from chalicelib.engine.dispatch import secret_places, task_message
 from chalicelib.engine.effects import Effects, Opened
@@ -113,6 +114,10 @@ class Loader:
 
     def _due(self, work: Work, answer: ReadAnswer | None, effects: Effects) -> bool:
         """Fill in the token's record where it was read; a wake-up that came early is put off."""
+        if work.told is not None:
+            record = answer.tokens.get(work.token.text) if answer is not None else None
+            work.expect = work.told.expect(work.token, record or "")
+            return record is not None  # told too late: nothing changes
         if work.data is None and answer is not None and reads_record(work):
             record = answer.tokens.get(work.token.text)
             began = parse_began(record) if record else None
@@ -259,8 +264,9 @@ def spent_hops(services: Services, plan: Plan, no: int) -> int:
 def _config_needs(plan: Plan, token: Token, opened: Opened) -> Needs:
     """What the task's config reads, less what its commit has at hand."""
     needs = config_needs(plan, token)
-    if secret_places(node_at(plan, token).config):
-        # The message says whose secrets these are; that is read with `run`.
+    node = node_at(plan, token)
+    if secret_places(node.config) or node.type == AGENT:
+        # The message says whose secrets these are, or is a credential for the run's tenant; that is read with `run`.
         needs.names.add("run")
     known = opened.known(token)
     if needs.wanted_nodes() and set(needs.wanted_nodes()) <= set(known) and not needs.edge_fields():

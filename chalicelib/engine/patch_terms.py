@@ -28,6 +28,8 @@ class Change:
     caps: Json = None
     #: The node that asks for it, where no person or program from outside does.
     author: str | None = None
+    #: The attempt of that node that asks, as a token: the patch is applied only while it is outstanding.
+    attempt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

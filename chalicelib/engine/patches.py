@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.domain.compensation import compensating
-from chalicelib.domain.errors import Conflict, NotFound, Unavailable
+from chalicelib.domain.errors import Conflict, Forbidden, NotFound, Unavailable
 from chalicelib.domain.ids import Job, job_id
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import Item
+from chalicelib.domain.patch_board import Expectation
 from chalicelib.domain.patch_revert import revert_operations
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.acting import act
@@ -57,10 +58,11 @@ def patch_run(services: Services, request: PatchRequest) -> dict[str, Json]:
         if number is not None:
             return _first_answer(services, request, state["meta"], number)
         _check_open(request, state["meta"])
+        fence = _attempt(request, state)
         planned = plan_patch(services, request.run_id, state, request.change, commit_id)
         if request.dry_run or planned.plan is None:
             return planned.view
-        if _apply(services, request, state, planned, commit_id):
+        if _apply(services, request, state, replace(planned, expect=planned.expect + fence), commit_id):
             return planned.view
         services.pause(PAUSE_S * services.ids.uniform())
     raise Unavailable(f"Run {request.run_id} changes too fast for this patch just now; send it again.")
@@ -115,6 +117,17 @@ def _check_open(request: PatchRequest, meta: dict[str, str]) -> None:
     if request.revisions is not None and revision not in request.revisions:
         text = f"The run's graph is at revision {revision} by now. Read it again, and base the patch on that."
         raise Conflict(text, revision=revision)
+
+
+def _attempt(request: PatchRequest, state: RunState) -> tuple[Expectation, ...]:
+    """What must still be so for the attempt that asks, if one does. Raises Forbidden once that has ended."""
+    token = request.change.attempt
+    if token is None:
+        return ()
+    record = state["tok"].get(token)
+    if record is None:
+        raise Forbidden("The attempt that this token was made for has ended: it changes the run no more.")
+    return (("tok", token, record),)
 
 
 def _apply(services: Services, request: PatchRequest, state: RunState, planned: Planned, commit_id: str) -> bool:

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Any
 
+from chalicelib.domain.agent_tools import node_capabilities
 from chalicelib.domain.commit import Draft
 from chalicelib.domain.errors import GraftError, InvalidDocument, InvalidInput, Problem
+from chalicelib.domain.node_kinds import node_at
 from chalicelib.domain.outcome import Outcome
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.patch_terms import PLANNING_HASHES, Change, Planned
@@ -50,7 +52,10 @@ def _plan(services: Services, work: Work) -> None:
         return  # settled before, or the store lost the run: the commit will tell
     work.job = replace(work.job, gen=meta["gen"], graph=meta["graph"], rev=int(meta["rev"]))
     try:
-        planned = plan_patch(services, work.job.run_id, state, _change(work), services.ids.new())
+        plan = services.plans.load(meta["graph"])
+        asking = node_at(plan, work.token) if work.token.node in plan.nodes else None
+        change = _change(work, node_capabilities(asking))
+        planned = plan_patch(services, work.job.run_id, state, change, services.ids.new())
     except (InvalidInput, InvalidDocument) as error:
         _refuse(work, error.detail, error.problems)
         return
@@ -62,7 +67,7 @@ def _plan(services: Services, work: Work) -> None:
     work.job = replace(work.job, graph=planned.plan.hash, rev=work.job.rev + 1)
 
 
-def _change(work: Work) -> Change:
+def _change(work: Work, caps: Json) -> Change:
     raw = work.patch
     if not isinstance(raw, dict) or "operations" not in raw:
         raise InvalidInput("The signal's patch is not an object with operations and a description.")
@@ -70,7 +75,7 @@ def _change(work: Work) -> Change:
     if not isinstance(description, str) or len(description) > MAX_DESCRIPTION:
         raise InvalidInput(f"The patch's description is not a text of at most {MAX_DESCRIPTION} characters.")
     operations = raw["operations"]
-    return Change(lambda plan: operations, description, author=work.token.node)
+    return Change(lambda plan: operations, description, caps=caps, author=work.token.node)
 
 
 def _refuse(work: Work, detail: str, problems: tuple[Problem, ...]) -> None:

@@ -12,6 +12,7 @@ from chalicelib.domain.errors import BadSignal
 from chalicelib.domain.ids import UNDO, Job, Token, parse_job_id, parse_token, worked_on
 from chalicelib.domain.outcome import Outcome
 from chalicelib.engine.patch_terms import Planned
+from chalicelib.engine.progress import Told, read_told
 
 Json = Any
 _REF = re.compile(r"artifact://sha256/[0-9a-f]{64}")
@@ -51,6 +52,8 @@ class Work:
     drop: tuple[tuple[str, str], ...] = ()
     #: True for a worker's own report: where it comes too late, that is recorded (engine.late).
     report: bool = False
+    #: What a worker tells of a task that is still at work.
+    told: Told | None = None
 
 
 def parse(text: str, origin: int, secret: bytes) -> list[Work]:
@@ -68,13 +71,13 @@ def parse(text: str, origin: int, secret: bytes) -> list[Work]:
         return [_inline(job, origin, secret) for job in _job_list(message)]
     job = parse_job_id(message.get("job_id", ""), secret)
     token = parse_token(job.token)
-    if kind == "wake":
-        return [Work(job, token, "wake", origin)]
+    if kind in ("wake", "heartbeat"):
+        return [Work(job, token, kind, origin)]
     if kind == "expired":
         return [Work(job, token, "signal", origin, _expired(message))]
-    if kind == "heartbeat":
-        return [Work(job, token, "heartbeat", origin)]
     _check_names(message, job, token)
+    if kind == "progress":
+        return [Work(job, token, "progress", origin, told=read_told(message, message["job_id"]))]
     # Brackets are counted first: looking through a value costs more than reading it.
     deep = text.count("[") + text.count("{") > MAX_DEPTH and _nests(message, MAX_DEPTH)
     outcome = _undeliverable(TOO_DEEP, message["job_id"]) if deep else _outcome(message)

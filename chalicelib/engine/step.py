@@ -186,6 +186,7 @@ class Coordinator:
         if planned is not None:
             draft, commit_id, actor = merged(planned, draft), planned.commit_id, f"node:{work.token.node}"
         draft.drop += work.drop
+        actor = f"node:{work.token.node}" if work.told is not None else actor
         text = commit_body(draft, commit_id=commit_id, at=now, gen=job.gen, graph=job.graph, rev=job.rev, actor=actor)
         try:
             check_commit(text)
@@ -241,6 +242,8 @@ class Coordinator:
 
     def _again(self, work: Work, answer: CommitAnswer, step: Step) -> list[Work]:
         """Decided on another graph or before a control action: decide again on the present one (DESIGN 1)."""
+        if work.told is not None and work.job.gen == answer.gen:
+            return []  # told before, or the attempt has ended
         work.job = replace(work.job, gen=answer.gen, graph=answer.graph, rev=answer.rev)
         self._hint(work.job)
         work.planned = None

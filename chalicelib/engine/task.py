@@ -22,6 +22,19 @@ _TENANT = re.compile(NAME_PATTERN)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
+class HandOn(Exception):
+    """The process has too little time left for this task: its message is sent again, for another one to go on."""
+
+
+def _time_enough() -> float:
+    """The time left where nobody says."""
+    return float("inf")
+
+
+def _no_progress(key: str, events: Sequence[Mapping[str, Json]]) -> None:
+    """The progress where nobody listens, as in a test of one worker."""
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """One attempt of one node, its config complete: artifact loaded, secrets filled in."""
@@ -48,6 +61,12 @@ class Task:
     metadata: dict[str, Json] = field(default_factory=dict)
     #: Patches asked for so far: (operations, description).
     patches: list[tuple[list[Json], str]] = field(default_factory=list, repr=False)
+    #: What an agent's message carries besides: its credential, and where its API is.
+    agent: Json = field(default=None, repr=False)
+    #: Seconds until the process that works this ends.
+    time_left_s: Callable[[], float] = field(default=_time_enough, repr=False)
+    #: Tells what happened, `(key, [{type, data}])`; each key counts once. Raises Unavailable.
+    tell: Callable[[str, Sequence[Mapping[str, Json]]], None] = field(default=_no_progress, repr=False)
 
     def patch(self, operations: Sequence[Mapping[str, Json]], description: str) -> None:
         """Ask for a patch with this completion; several add up in order. Raises TaskError when malformed."""

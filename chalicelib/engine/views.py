@@ -14,6 +14,7 @@ from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import timestamp
 from chalicelib.domain.map_items import parse_progress, progress_field
 from chalicelib.domain.records import parse_began
+from chalicelib.domain.usage import transcript_field, usage
 from chalicelib.engine.executions import (
     Standing,
     attempt_status,
@@ -57,7 +58,7 @@ def run_view(run_id: str, state: RunState, plan: Plan, public_url: str) -> dict[
         "error": run_error(meta.get("error")),
         "counts": dict(Counter(node["status"] for node in nodes.values())),
         "nodes": nodes,
-        "usage": {"tokens": int(meta.get("tokens") or 0), "usd": float(meta.get("usd") or 0)},
+        "usage": usage(meta),
         "links": run_links(public_url, run_id),
     }
 
@@ -112,13 +113,13 @@ class _Listing:
         keyed = [((start.no, token.text), token) for token in tokens if (start := began(self._state, token.text))]
         total = 0
         for _, token in heapq.nlargest(MAX_EXECUTIONS + 1, keyed, key=lambda item: item[0]):
-            entry, ref = _execution(self._run_id, self._state, token, self._make_job_id, self._input_of)
+            entry, shown = _execution(self._run_id, self._state, token, self._make_job_id, self._input_of)
             total += len(json.dumps(entry))
             if len(self.entries) == MAX_EXECUTIONS or (total > MAX_BYTES and self.entries):
                 self.truncated = True
                 break
             self.entries.append(entry)
-            self.refs += [ref] if ref else []
+            self.refs += shown
         self.entries.reverse()
 
 
@@ -157,7 +158,7 @@ def _execution(
     token: Token,
     make_job_id: Callable[[Job], str],
     input_of: Callable[[Token], Json],
-) -> tuple[dict[str, Json], str | None]:
+) -> tuple[dict[str, Json], list[str]]:
     start, end = began(state, token.text), settled(state, token.text)
     assert start is not None
     job = parse_began(state["dis"][token.text]).job(run_id, token.text)
@@ -175,7 +176,10 @@ def _execution(
         "dispatched_at": timestamp(start.at),
         "settled_at": timestamp(end.at) if end else None,
     }
-    return view, ref
+    transcript = state["box"].get(transcript_field(token))
+    if transcript:
+        view["transcript"] = {"$artifact": transcript}
+    return view, [one for one in (ref, transcript) if one]
 
 
 def _outcome(state: RunState, token: Token) -> dict[str, Json]:

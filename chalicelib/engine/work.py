@@ -6,14 +6,14 @@ import dataclasses
 import json
 import logging
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.domain.errors import NotFound, TaskError, Unavailable
 from chalicelib.engine.ports import Artifacts, Clock
 from chalicelib.engine.secret_refs import Secrets, Vault
-from chalicelib.engine.task import VERSION, Task, Worker, check_message, deadline_ms
+from chalicelib.engine.task import VERSION, HandOn, Task, Worker, check_message, deadline_ms
 from chalicelib.engine.work_result import as_json, canonical
 
 Json = Any
@@ -41,13 +41,17 @@ class WorkPorts:
     secrets: Callable[[str], Secrets] | None = None
     #: Called with the task message to say that the work is alive; None: heartbeats go nowhere.
     heartbeat: Callable[[Json], None] | None = None
+    #: Called with a progress signal; None: progress goes nowhere. Raises Unavailable.
+    progress: Callable[[Json], None] | None = None
+    #: Seconds until this process ends; None: it does not.
+    time_left_s: Callable[[], float] | None = None
 
 
 def work(message: Json, workers: Mapping[str, Worker], ports: WorkPorts) -> dict[str, Json] | None:
     """Do one task and return its completion signal (SPEC 7), or None for a task whose deadline has passed.
 
     Raises BadSignal for a message that is no task of version 1.0, and Unavailable when the artifact store does not
-    answer: the task is then to be delivered again.
+    answer: the task is then to be delivered again. Raises HandOn when its message is to be sent again.
     """
     check_message(message)
     deadline, started = deadline_ms(message.get("deadline")), ports.clock.now_ms()
@@ -58,7 +62,7 @@ def work(message: Json, workers: Mapping[str, Worker], ports: WorkPorts) -> dict
     task = _task(message, ports)
     try:
         outcome = _completed(task, workers, message, ports)
-    except Unavailable:
+    except (Unavailable, HandOn):
         raise
     except Exception as error:
         outcome = _failed(error, task)
@@ -80,6 +84,9 @@ def _task(message: Mapping[str, Json], ports: WorkPorts) -> Task:
         vault=Vault(_secrets(message, ports)),
         clock=ports.clock,
         beat=lambda: _beat(message, ports),
+        agent=message.get("agent"),
+        time_left_s=ports.time_left_s or (lambda: float("inf")),
+        tell=lambda key, events: _tell(message, ports, key, events),
     )
 
 
@@ -88,6 +95,12 @@ def _secrets(message: Mapping[str, Json], ports: WorkPorts) -> Secrets | None:
     alone. A message that names no tenant has no secrets."""
     tenant = message.get("tenant")
     return ports.secrets(tenant) if tenant and ports.secrets is not None else None
+
+
+def _tell(message: Mapping[str, Json], ports: WorkPorts, key: str, events: Sequence[Mapping[str, Json]]) -> None:
+    if ports.progress is not None:
+        ids = {name: message[name] for name in ("job_id", "run_id", "node_id")}
+        ports.progress({"version": VERSION, "kind": "progress", **ids, "key": key, "events": list(events)})
 
 
 def _beat(message: Mapping[str, Json], ports: WorkPorts) -> None:

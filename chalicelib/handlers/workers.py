@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 
 from chalice.app import Blueprint, SQSEvent
@@ -12,7 +13,8 @@ from chalicelib.config import queue_name
 from chalicelib.domain.commit import compact
 from chalicelib.domain.errors import BadSignal, Unavailable
 from chalicelib.engine.ports import Outgoing
-from chalicelib.engine.work import work
+from chalicelib.engine.task import HandOn
+from chalicelib.engine.work import WorkPorts, work
 from chalicelib.handlers.batches import answer, bodies
 from chalicelib.handlers.signal_sender import SignalSender
 from chalicelib.wiring import queues, work_ports, workers
@@ -34,20 +36,28 @@ def http_worker(event: SQSEvent) -> Any:  # noqa: ANN401 - the shape is Lambda's
     return _batch(event.to_dict(), "tasks-http")
 
 
-def _batch(event: Json, queue: str) -> Json:
+@blueprint.on_sqs_message(queue=queue_name("tasks-agent"), batch_size=1, name="agent_worker")
+def agent_worker(event: SQSEvent) -> Any:  # noqa: ANN401 - the shape is Lambda's
+    """Run agents, one at a time; one that takes longer than this function lives is handed on to its next invocation."""
+    context: Any = event.context
+    ends = None if context is None else lambda: float(context.get_remaining_time_in_millis()) / 1000
+    return _batch(event.to_dict(), "tasks-agent", replace(work_ports(), time_left_s=ends))
+
+
+def _batch(event: Json, queue: str, ports: WorkPorts | None = None) -> Json:
     """Each signal is sent as soon as it is there: a slow task does not hold back its neighbours' results."""
-    sender = SignalSender(queues().send)
+    sender, ports = SignalSender(queues().send), ports or work_ports()
     try:
-        failed = {i for i, text in enumerate(bodies(event)) if not _one(i, text, queue, sender)}
+        failed = {i for i, text in enumerate(bodies(event)) if not _one(i, text, queue, sender, ports)}
     finally:
         unsent = sender.close()
     return answer(event, sorted(failed | unsent), queue)
 
 
-def _one(position: int, text: str, queue: str, sender: SignalSender) -> bool:
+def _one(position: int, text: str, queue: str, sender: SignalSender, ports: WorkPorts) -> bool:
     """Do one task. False where its message must come again."""
     try:
-        outgoing = _signal(text, queue)
+        outgoing = _signal(text, queue, ports)
     except Unavailable:
         log.warning("a task could not be done; it is delivered again")
         return False
@@ -56,9 +66,12 @@ def _one(position: int, text: str, queue: str, sender: SignalSender) -> bool:
     return True
 
 
-def _signal(text: str, queue: str) -> Outgoing | None:
+def _signal(text: str, queue: str, ports: WorkPorts) -> Outgoing | None:
     try:
-        signal = work(json.loads(text), workers(), work_ports())
+        signal = work(json.loads(text), workers(), ports)
+    except HandOn:
+        # The same task, as a message of its own: its receives are counted anew, and the deadline in it stays.
+        return Outgoing(queue, text)
     except (BadSignal, ValueError, RecursionError) as error:
         body = compact({"reason": str(error), "message": text[:65536]})
         return Outgoing(f"{queue}-dlq", body)

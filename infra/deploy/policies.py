@@ -26,6 +26,7 @@ ROLES = (
     "dead-agent-tasks",
     "function-worker",
     "http-worker",
+    "agent-worker",
 )
 #: Actions that AWS takes on no narrower resource than `*`, and why.
 EVERYWHERE: Mapping[str, str] = {
@@ -37,6 +38,10 @@ EVERYWHERE: Mapping[str, str] = {
     "ec2:UnassignPrivateIpAddresses": "Lambda makes network interfaces whose ids nobody knows before",
     "xray:PutTelemetryRecords": "X-Ray's writing actions know no resources",
     "xray:PutTraceSegments": "X-Ray's writing actions know no resources",
+}
+#: Actions on resources that AWS or others own, and why.
+SHARED: Mapping[str, str] = {
+    "bedrock:InvokeModel": "models belong to AWS and their makers; which one is asked is config"
 }
 
 
@@ -93,7 +98,7 @@ def too_wide(policy: Json) -> list[str]:
             found.append(f"{grant.action} names no single action")
         if grant.resource == "*" and grant.action not in EVERYWHERE:
             found.append(f"{grant.action} is allowed on every resource")
-        if grant.resource != "*" and "graft-" not in grant.resource:
+        if grant.resource != "*" and "graft-" not in grant.resource and grant.action not in SHARED:
             found.append(f"{grant.action} is allowed on {grant.resource}, which is not this deployment's")
     return found
 

@@ -16,8 +16,9 @@ from chalicelib.adapters.aws_clients import AwsClients
 from chalicelib.adapters.dynamodb import DynamoJournal
 from chalicelib.adapters.dynamodb_directory import DynamoDirectory
 from chalicelib.adapters.s3 import S3Artifacts
+from chalicelib.adapters.s3_notes import S3Notes
 from chalicelib.adapters.sqs import SqsQueues
-from tests.doubles import ManualClock, MemoryArtifacts, MemoryDirectory, MemoryJournal, MemoryQueues
+from tests.doubles import ManualClock, MemoryArtifacts, MemoryDirectory, MemoryJournal, MemoryNotes, MemoryQueues
 
 TABLE = "graft-test"
 REGION = "eu-central-1"
@@ -52,6 +53,7 @@ class World:
     journal: Any
     directory: Any
     artifacts: Any
+    notes: Any
     queues: Any
     drain: Callable[[str], list[str]]
     upload: Callable[[str, bytes], None]
@@ -114,7 +116,7 @@ def _memory_world() -> World:
         return bodies
 
     journal = MemoryJournal(directory)
-    return World(journal, directory, artifacts, queues, drain, artifacts.upload, artifacts.download)
+    return World(journal, directory, artifacts, MemoryNotes(), queues, drain, artifacts.upload, artifacts.download)
 
 
 def _moto_world(aws: Aws) -> World:
@@ -140,6 +142,7 @@ def _moto_world(aws: Aws) -> World:
         journal=DynamoJournal(dynamodb, TABLE),
         directory=DynamoDirectory(dynamodb, TABLE),
         artifacts=S3Artifacts(aws.client("s3"), BUCKET),
+        notes=S3Notes(aws.client("s3"), BUCKET),
         queues=SqsQueues(aws.client("sqs"), "graft-test-"),
         drain=drain,
         upload=upload,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from chalicelib.adapters.aws_clients import AwsClients
 from chalicelib.adapters.clock import SystemClock
@@ -14,8 +15,9 @@ from chalicelib.adapters.dynamodb import DynamoJournal
 from chalicelib.adapters.dynamodb_directory import DynamoDirectory
 from chalicelib.adapters.lambda_invoker import BotoLambdaInvoker
 from chalicelib.adapters.s3 import S3Artifacts
+from chalicelib.adapters.s3_notes import S3Notes
 from chalicelib.adapters.scheduler import EventBridgeSchedules
-from chalicelib.adapters.secrets import WorkflowSecrets, signing_secret
+from chalicelib.adapters.secrets import WorkflowSecrets, secret_text, signing_secret
 from chalicelib.adapters.sqs import SqsQueues
 from chalicelib.config import _secrets
 from chalicelib.domain.errors import NotFound, TaskError, Unavailable
@@ -223,16 +225,33 @@ def use_http_worker(made: Recorder) -> None:
     use_workflow_secrets(made)
 
 
+def use_agent_worker(made: Recorder) -> None:
+    use_queues(made, ("completion-signals", "tasks-agent", "tasks-agent-dlq"))
+    use_artifacts(made)
+    notes = S3Notes(made.clients.client("s3"), BUCKET)
+    notes.create("agents/a/start", b"{}")
+    notes.get("agents/a/start")
+    use_lambda(made)
+    use_workflow_secrets(made)
+    with pytest.raises(ClientError):
+        secret_text(made.clients, f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:graft-dev-openai-abcdef")
+    # Its client is the provider's own, and Converse is allowed under this name.
+    made.needs.add(("bedrock:InvokeModel", f"arn:aws:bedrock:{REGION}::foundation-model/m"))
+    made.needs.add(("bedrock:InvokeModel", f"arn:aws:bedrock:{REGION}:{ACCOUNT}:inference-profile/p"))
+
+
 USES: dict[str, Callable[[Recorder], None]] = {
     **dict.fromkeys(IN_THE_NETWORK, use_core),
     "function-worker": use_function_worker,
     "http-worker": use_http_worker,
+    "agent-worker": use_agent_worker,
 }
 #: Role -> the queue that Lambda receives from in its name.
 READS = {
     "coordinator": "completion-signals",
     "function-worker": "tasks-function",
     "http-worker": "tasks-http",
+    "agent-worker": "tasks-agent",
     "dead-signals": "completion-signals-dlq",
     "dead-function-tasks": "tasks-function-dlq",
     "dead-http-tasks": "tasks-http-dlq",

@@ -139,6 +139,16 @@ def test_only_workers_read_the_secrets_of_workflows(role: str):
     assert not any(grant.action.startswith("ssm:") for grant in grants(policy))
 
 
+def test_agents_reach_models_and_the_key_of_models_and_no_other_secret():
+    policy = load("dev", "agent-worker")
+    services = {grant.action.partition(":")[0] for grant in grants(policy)}
+    assert services == {"sqs", "s3", "lambda", "logs", "xray", "bedrock", "secretsmanager", "ssm"}
+    secret = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:graft-dev"
+    assert allows(policy, "secretsmanager:GetSecretValue", f"{secret}-openai-abcdef")
+    assert not allows(policy, "secretsmanager:GetSecretValue", f"{secret}-signing-abcdef")
+    assert not allows(policy, "bedrock:InvokeModel", f"arn:aws:bedrock:{REGION}:{ACCOUNT}:agent/a")
+
+
 def test_the_one_role_that_can_be_passed_is_passed_to_the_scheduler_only():
     for role in IN_THE_NETWORK:
         [passing] = [s for s in load("dev", role)["Statement"] if "iam:PassRole" in s["Action"]]

@@ -19,13 +19,14 @@ READERS = {
     "Coordinator": ("CompletionSignals", 60, 100),
     "FunctionWorker": ("TasksFunction", 900, 100),
     "HttpWorker": ("TasksHttp", 300, 100),
+    "AgentWorker": ("TasksAgent", 900, 50),
     "DeadSignals": ("CompletionSignalsDlq", 60, 2),
     "DeadFunctionTasks": ("TasksFunctionDlq", 60, 2),
     "DeadHttpTasks": ("TasksHttpDlq", 60, 2),
     "DeadAgentTasks": ("TasksAgentDlq", 60, 2),
 }
 FUNCTIONS = {"APIHandler", "Sweep", "Timeouts", *READERS}
-IN_THE_NETWORK = FUNCTIONS - {"FunctionWorker", "HttpWorker"}
+IN_THE_NETWORK = FUNCTIONS - {"FunctionWorker", "HttpWorker", "AgentWorker"}
 ENVIRONMENT = {
     "GRAFT_STAGE",
     "GRAFT_TABLE",
@@ -176,8 +177,10 @@ def test_the_bucket_is_private_and_encrypted(resources: Json):
     bucket = resources["Artifacts"]["Properties"]
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert len(bucket["PublicAccessBlockConfiguration"]) == 4
-    [rule] = bucket["LifecycleConfiguration"]["Rules"]
-    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+    uploads, notes = bucket["LifecycleConfiguration"]["Rules"]
+    assert uploads["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+    # Artifacts are kept; only what agents have recorded goes, later than any of their tasks.
+    assert (notes["Prefix"], notes["ExpirationInDays"]) == ("notes/", 30)
     assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
 
 

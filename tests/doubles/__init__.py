@@ -10,6 +10,7 @@ from tests.doubles.clock import ManualClock, SeededIds
 from tests.doubles.directory import MemoryDirectory
 from tests.doubles.faults import Fault
 from tests.doubles.journal import MemoryJournal
+from tests.doubles.notes import MemoryNotes
 from tests.doubles.queues import MemoryQueues, Received
 from tests.doubles.schedules import MemorySchedules
 
@@ -19,6 +20,7 @@ __all__ = [
     "MemoryArtifacts",
     "MemoryDirectory",
     "MemoryJournal",
+    "MemoryNotes",
     "MemoryQueues",
     "MemorySchedules",
     "Received",

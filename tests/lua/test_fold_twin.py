@@ -108,6 +108,7 @@ class Chance:
             draft.values.append((token, {"s": "COMPLETED", "o": rng.choice(VALUES)}))
         draft.vars = {rng.choice("xyz"): rng.choice(VALUES) for _ in self.some(2)}
         draft.meta = {"status": rng.choice(["RUNNING", "RUNNING", "PAUSED"])} if rng.random() < 0.1 else {}
+        draft.add = {rng.choice(["tokens", "nano_usd"]): rng.choice([0, 1, 10**15 + 1]) for _ in self.some(2)}
         draft.once = {rng.choice(["error", "result"]): "text"} if rng.random() < 0.1 else {}
         if rng.random() < 0.15:
             self.patch(draft, outstanding)

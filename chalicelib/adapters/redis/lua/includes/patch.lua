@@ -6,10 +6,12 @@ local function changed(expect)
   return false
 end
 
--- patch_counts(c): a patch's changes of edge resolutions and join counts, before any arrival is counted.
+-- patch_counts(c): fields that are dropped and put as they are, such as a patch's changes of edge resolutions and join
+-- counts, before any arrival is counted; and meta fields that rise.
 local function patch_counts(c)
   for _, d in ipairs(c.drop or {}) do redis.call('HDEL', KEYS[d[1]], d[2]) end
   for _, p in ipairs(c.put or {}) do redis.call('HSET', KEYS[p[1]], p[2], p[3]) end
+  for field, count in pairs(c.add or {}) do redis.call('HINCRBY', KEYS.meta, field, count) end
 end
 
 -- still_open(m): the run's `$end` token if it is outstanding, else ''.
