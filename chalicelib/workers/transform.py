@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from chalicelib.domain.errors import TaskError
-from chalicelib.domain.pipeline import run_pipeline
 from chalicelib.engine.task import Task
 from chalicelib.workers.http import DEFAULT_SECONDS, HttpWorker
 
@@ -24,6 +23,9 @@ class TransformWorker:
 
     def run(self, task: Task) -> Json:
         """The last step's table. Raises TaskError: `PipelineError`, and `HttpError` of a request."""
+        # Loaded with the first pipeline: its schemas would double the cold start of every other process.
+        from chalicelib.domain.pipeline import run_pipeline  # noqa: PLC0415
+
         config = task.config
         if not isinstance(config, dict) or "pipeline" not in config:
             raise TaskError("PipelineError", "/config has no pipeline", retryable=False)

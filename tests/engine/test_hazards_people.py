@@ -408,13 +408,13 @@ def test_1_an_event_does_not_call_a_node_whose_commit_is_not_in_the_journal(harn
     assert waiting(harness, run_id)
     harness.journal.append = append
     harness.clock.now += 3000
-    commit_outside = run_events.commit_outside
+    act = run_events.act
     try:
         # The event itself is journaled; what made the node wait is on its way.
-        run_events.commit_outside = lambda *_, **__: True
+        run_events.act = lambda *_, **__: True
         send_event(harness.services, run_id, "e", 1, "shop")
     finally:
-        run_events.commit_outside = commit_outside
+        run_events.act = act
     meta = harness.meta(run_id)
     assert int(meta["mark"]) == int(meta["no"]), "what is called is in the journal"
     send(harness, run_id, 1)
