@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib.domain.children import child_run_id
 from chalicelib.domain.explain_joins import waiting_joins
 from chalicelib.domain.ids import UNDO, Job, Token, bare, parse_token
 from chalicelib.domain.ir import Plan
@@ -29,7 +30,7 @@ _WAITS = {
     "map": ("items", "Its items, as they are settled."),
     "human": ("decision", "A decision: POST /runs/{id}/nodes/{node}/decision."),
     "event": ("event", "Its event: POST /runs/{id}/signals/{name}."),
-    "workflow": ("child", "The end of its child run."),
+    "workflow": ("child", "The end of its child run; explain that."),
 }
 
 
@@ -47,6 +48,8 @@ class Facts:
     #: When the run was paused, where that is known.
     paused_at: int | None
     make_job_id: Callable[[Job], str]
+    #: Waiting call -> its child's status, for the first MOST of them.
+    children: Mapping[str, str]
 
 
 def explain(facts: Facts) -> dict[str, Json]:
@@ -123,11 +126,14 @@ def _wait(facts: Facts, node: str, token: Token, began: Began) -> dict[str, Json
     if began.kind == "i":
         return {"waits_for": "coordinator", "moved_by": "The coordinator's next step; the sweep sends it again."}
     due = began.data.get("due")
-    at = {"due_at": timestamp(int(due))} if due else {}
+    at: dict[str, Json] = {"due_at": timestamp(int(due))} if due else {}
     if began.kind == "r" or token.node.startswith("$retry:"):
         return {"waits_for": "retry", "moved_by": "The time of its next attempt.", **at}
-    known = facts.plan.nodes.get(node)
-    what, moved_by = _WAITS.get(known.type if known else "", ("timer", "The time it waits for."))
+    kind = node_at(facts.plan, token).type if node in facts.plan.nodes else ""
+    what, moved_by = _WAITS.get(kind, ("timer", "The time it waits for."))
+    if what == "child":
+        status = facts.children.get(token.text)
+        at = {"child_run_id": child_run_id(began.job(facts.run_id, token.text)), "child_status": status}
     return {"waits_for": what, "moved_by": moved_by, **at}
 
 

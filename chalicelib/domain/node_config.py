@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, TypeAdapter, WithJsonSchema, WrapValidator
 from pydantic_core import PydanticCustomError
 
+from chalicelib.domain.call_config import WorkflowConfig
 from chalicelib.domain.schema import Name, Part
 
 Json = Any
@@ -188,10 +189,9 @@ CONFIGS: dict[str, type[Part]] = {
     "event": EventConfig,
     "map": MapConfig,
     "queue": QueueConfig,
+    "workflow": WorkflowConfig,
     "fail": FailConfig,
     "succeed": SucceedConfig,
-    "branch": EmptyConfig,
-    "loop": EmptyConfig,
-    "pass": EmptyConfig,
+    **dict.fromkeys(("branch", "loop", "pass"), EmptyConfig),
 }
 ADAPTERS = {name: TypeAdapter(model) for name, model in CONFIGS.items()}

@@ -8,9 +8,10 @@ AVAILABLE_TYPES = frozenset({"function", "http", "transform", "wait", "pass", "b
     "event",
     "map",
     "queue",
+    "workflow",
 }
 #: Types of the contract that are recognised and refused until they exist.
-LATER_TYPES = frozenset({"agent", "workflow"})
+LATER_TYPES = frozenset({"agent"})
 NODE_TYPES = AVAILABLE_TYPES | LATER_TYPES
 
 #: Logical queues of the types that are tasks.
@@ -18,7 +19,7 @@ QUEUES = {"function": "tasks-function", "http": "tasks-http"}
 #: Types of what undoes a node: work that is done, not waited for.
 UNDO_TYPES = frozenset({"function", "http", "transform", "queue"})
 #: Types of what a map does for each item.
-BODY_TYPES = UNDO_TYPES | {"human", "event", "wait"}
+BODY_TYPES = UNDO_TYPES | {"human", "event", "wait", "workflow"}
 #: Types whose config may hold `${secret.NAME}`.
 SECRET_TYPES = frozenset({"function", "http", "agent"})
 #: Config keys that take no templates: what a run may reach is fixed when it compiles.

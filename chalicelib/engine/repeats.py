@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from chalicelib.domain.children import has_calls
 from chalicelib.domain.commit import Emit, compact
 from chalicelib.domain.ids import Job, parse_token
+from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import parse_item
 from chalicelib.domain.map_items import map_token
 from chalicelib.domain.records import Began, parse_began
@@ -14,6 +16,8 @@ from chalicelib.domain.state import ENDED
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.flush import Written
 from chalicelib.engine.late import has_ended, record_late
+from chalicelib.engine.parents import closed_by, stops, tell_again
+from chalicelib.engine.ports import Outgoing, RunState
 from chalicelib.engine.rebuild import rebuild
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import Work
@@ -36,39 +40,51 @@ def emitted_before(services: Services, work: Work, answer: CommitAnswer, effects
     meta = state["meta"]
     if int(meta["mark"]) < int(meta["no"]):
         effects.unjournaled(run_id, Written(int(meta["no"]), meta["cid"], int(meta["lseq"])), work.origin)
-    if meta["status"] not in ("RUNNING", "PENDING"):
-        return []
     following: list[Work] = []
-    if work.token.index is not None:
+    moves = meta["status"] in ("RUNNING", "PENDING")
+    if moves and work.token.index is not None:
         over = map_token(work.token)  # the item that was settled may have been the last one
         following.append(Work(replace(work.job, token=over.text), over, "inline", work.origin, proven=False))
-    if not state["ready"]:
+    moves = moves and bool(state["ready"])
+    plan = services.plans.load(meta["graph"])
+    state = services.store.snapshot(run_id, ("tok", "dis", "done", "ready")) if moves or has_calls(plan) else None
+    if state is None:
         return following
-    for name, record in _came_of(services, run_id, int(answer.record.split("|", 1)[0])):
-        following += _resume(services, work, name, record, effects)
+    found, commits = _came_of(state, int(answer.record.split("|", 1)[0]))
+    for message in _left(services, run_id, plan, state, answer.record, commits):
+        effects.send(message, work.origin, replace(work.job, token=""))
+    for name in found if moves else ():
+        following += _resume(services, work, name, state["tok"][name], effects)
     return following
 
 
-def _came_of(services: Services, run_id: str, no: int) -> list[tuple[str, str]]:
-    """(token, record) of outstanding tokens that commit `no` made, or the commits that settled its inline tokens."""
-    state = services.store.snapshot(run_id, ("tok", "dis", "done", "ready"))
-    if state is None:
+def _left(
+    services: Services, run_id: str, plan: Plan, state: RunState, record: str, commits: set[int]
+) -> list[Outgoing]:
+    """Messages that stop the children whose calls a settlement closed, again. A call that was itself closed by others'
+    settlement leaves that to theirs."""
+    if record.split("|", 4)[3] == "CANCELLED" or not has_calls(plan):
         return []
+    return stops(services, run_id, closed_by(plan, state, commits), state["dis"])
+
+
+def _came_of(state: RunState, no: int) -> tuple[list[str], set[int]]:
+    """Outstanding tokens that commit `no` made, or the commits that settled its inline tokens; and these commits."""
     made: dict[int, list[str]] = {}
     for name, record in state["dis"].items():
         made.setdefault(int(record.split("|", 1)[0]), []).append(name)
-    found: list[tuple[str, str]] = []
+    found: list[str] = []
     seen, pending = {no}, [no]
     while pending:
         for name in made.get(pending.pop(), ()):
             ended = state["done"].get(name)
             if name in state["tok"] and name in state["ready"]:
-                found.append((name, state["tok"][name]))
+                found.append(name)
             elif ended is not None and _settled_by_step(state["dis"][name], ended):
                 settled = int(ended.split("|", 1)[0])
                 pending += [settled] if settled not in seen else []
                 seen.add(settled)
-    return found
+    return found, seen
 
 
 #: Error types by which a step fails a task that it could not begin.
@@ -117,6 +133,8 @@ def recover(services: Services, work: Work, effects: Effects, failed: set[int], 
     work.recovered, work.planned = True, None
     if word == "UNKNOWN" or not _is_back(services, work):
         status = _rebuilt(services, work.job.run_id, missing=word == "MISSING")
+        if status in ENDED:
+            tell_again(services, work.job.run_id)
         if status in ENDED and work.report:
             record_late(services, work, effects, failed)
         if status is None or status in ENDED:

@@ -8,6 +8,7 @@ from typing import Any
 from chalicelib.domain.commit import compact
 from chalicelib.domain.errors import GraftError, NotFound, Unavailable
 from chalicelib.domain.state import ENDED
+from chalicelib.engine.children import stop_if_orphaned
 from chalicelib.engine.controls import send_waiting, time_out_run
 from chalicelib.engine.directory_keys import LIVE_SHARDS, live_partition
 from chalicelib.engine.flush import flush_run
@@ -113,10 +114,11 @@ def _look_after(services: Services, partition: str, run_id: str, record: Json, g
         return
     state = services.store.snapshot(run_id, ("meta",))
     meta = ensure_present(services, run_id) if state is None else state["meta"]
-    if meta["status"] in ENDED:
-        return
     if int(meta["no"]) > int(meta["mark"]):
         _write(services, run_id)
+    if meta["status"] in ENDED:
+        return
+    stop_if_orphaned(services, meta)
     send_waiting(services, run_id, now if state is None else now - UNSENT_MS)
     send_silent(services, run_id, meta)
     catch_up(services, run_id, meta)
