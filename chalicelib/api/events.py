@@ -51,7 +51,7 @@ def get_events(call: Call) -> Answer:
     events = _events(call, run_id, after, limit)
     seen = events[-1]["seq"] if events else after
     done = meta["status"] in ENDED and seen >= int(meta["seq"])
-    refs = [event["data"].get("output_ref") for event in events]
+    refs = [event["data"].get(name) for event in events for name in ("output_ref", "input_ref")]
     grant(call.services.directory, call.tenant, [ref for ref in refs if isinstance(ref, str)])
     return Answer({"events": events, "next": seen, "done": done})
 

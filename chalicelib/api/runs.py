@@ -15,9 +15,9 @@ from chalicelib.domain.state import RUN_TRANSITIONS
 from chalicelib.engine.artifact_access import grant
 from chalicelib.engine.execution_input import execution_input, item_reader
 from chalicelib.engine.patch_history import graph_at
-from chalicelib.engine.run_list import Filter, list_item
+from chalicelib.engine.run_list import Filter, Page, list_children, list_item
 from chalicelib.engine.run_list import list_runs as page_of
-from chalicelib.engine.run_reader import NODE_VIEW, RUN_VIEW, read
+from chalicelib.engine.run_reader import NODE_VIEW, RUN_VIEW, read, read_state
 from chalicelib.engine.views import artifact_refs, node_view, run_links, run_view
 
 Json = Any
@@ -38,9 +38,22 @@ def list_runs(call: Call) -> Answer:
         limit=call.whole("limit", 50, 1, 200),
         after=call.query.get("cursor") or None,
     )
-    page = page_of(services.directory, call.tenant, wanted, services.clock.now_ms())
-    items = [list_item(record, run_links(services.public_url, record["run_id"])) for record in page.records]
+    if call.query.get("parent") is not None:
+        page = _children(call, call.query["parent"], wanted)
+    else:
+        page = page_of(services.directory, call.tenant, wanted, services.clock.now_ms())
+    url = services.public_url
+    items = [list_item(one, run_links(url, one["run_id"], one.get("parent"))) for one in page.records]
     return Answer({"items": items, "next_cursor": page.next})
+
+
+def _children(call: Call, parent: str, wanted: Filter) -> Page:
+    """The runs that one of the tenant's runs has called. Raises NotFound, InvalidInput."""
+    for name in ("workflow", "status", "since"):
+        if call.query.get(name) is not None:
+            raise refused(name, "Leave it out: with parent, the list holds all children of that run.")
+    read_state(call.services, call.tenant, parent)
+    return list_children(call.services.directory, parent, wanted.limit, wanted.after)
 
 
 @operation(blueprint)

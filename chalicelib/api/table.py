@@ -56,6 +56,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             "workflow": "Only this workflow's.",
             "status": "Only these.",
             "since": "Created since (RFC 3339).",
+            "parent": "Instead, the runs that this run has called, oldest first.",
             **PAGE,
         },
     ),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib.domain.children import child_run_id
 from chalicelib.domain.explain_held import held_problems, held_wait
 from chalicelib.domain.explain_joins import waiting_joins
+from chalicelib.domain.explain_summary import ended, sentence
 from chalicelib.domain.ids import UNDO, Job, Token, bare, parse_token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import timestamp
@@ -43,20 +44,22 @@ class Facts:
     make_job_id: Callable[[Job], str]
     #: A plan by its hash.
     load: Callable[[str], Plan]
+    #: Waiting call -> its child's status, for the first MOST of them.
+    children: Mapping[str, str]
 
 
 def explain(facts: Facts) -> dict[str, Json]:
     """`GET /runs/{id}/explain`."""
     meta = facts.state["meta"]
     if meta["status"] in ENDED:
-        return {**_head(facts, _ended(meta)), "waiting": [], "waiting_total": 0, "problems": []}
+        return {**_head(facts, ended(meta)), "waiting": [], "waiting_total": 0, "problems": []}
     tokens = sorted(facts.state["tok"].items(), key=lambda item: parse_began(item[1]).no)
     usual = _longest(facts.state)
     entries = waiting_joins(facts.plan, facts.state)
     entries += [_entry(facts, parse_token(name), parse_began(record), usual) for name, record in tokens]
     problems = _problems(facts, entries)
     shown = [{key: value for key, value in entry.items() if key != "problems"} for entry in entries[:MOST]]
-    text = _sentence(meta, entries)
+    text = sentence(meta, entries)
     return {**_head(facts, text), "waiting": shown, "waiting_total": len(entries), "problems": problems}
 
 
@@ -69,25 +72,6 @@ def _head(facts: Facts, text: str) -> dict[str, Json]:
         "since": None if since is None else timestamp(since),
         "summary": text,
     }
-
-
-def _ended(meta: Mapping[str, str]) -> str:
-    why = {
-        "COMPLETED": "COMPLETED: nothing was left to do.",
-        "FAILED": "FAILED: a failure was not handled; error says which.",
-        "CANCELLED": "CANCELLED: somebody cancelled it; the event run_cancelled says who.",
-        "TIMED_OUT": "TIMED_OUT: the run took longer than its timeout_ms.",
-    }
-    return f"The run is {why[meta['status']]} It changes no more unless it is redriven."
-
-
-def _sentence(meta: Mapping[str, str], entries: list[dict[str, Json]]) -> str:
-    status = meta["status"]
-    counts = Counter(str(entry["waits_for"]) for entry in entries)
-    listed = ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
-    held = " It is paused: what becomes ready is held until it is resumed." if status == "PAUSED" else ""
-    doing = f"The run is {status}, compensating," if "phase" in meta else f"The run is {status}"
-    return f"{doing} and waits for {listed or 'nothing'}.{held}"
 
 
 def _entry(facts: Facts, token: Token, began: Began, usual: Mapping[str, int]) -> dict[str, Json]:
@@ -119,17 +103,26 @@ def _wait(facts: Facts, node: str, token: Token, began: Began) -> dict[str, Json
     if began.kind == "i":
         return {"waits_for": "coordinator", "moved_by": "The coordinator's next step; the sweep sends it again."}
     due = began.data.get("due")
-    at = {"due_at": timestamp(int(due))} if due else {}
+    at: dict[str, Json] = {"due_at": timestamp(int(due))} if due else {}
     if began.kind == "r" or token.node.startswith("$retry:"):
         return {"waits_for": "retry", "moved_by": "The time of its next attempt.", **at}
     if began.kind == "h":
-        kind = facts.plan.nodes[node].type if node in facts.plan.nodes else ""
+        kind = node_at(facts.plan, token).type if node in facts.plan.nodes else ""
         deadline = _deadline(facts, token, began)
         return {
             **held_wait(facts.state["box"], token.text, began, kind),
+            **_child(facts, token, began, kind),
             "deadline": None if deadline is None else timestamp(deadline),
         }
     return {"waits_for": "timer", "moved_by": "The time it waits for.", **at}
+
+
+def _child(facts: Facts, token: Token, began: Began, kind: str) -> dict[str, Json]:
+    """The child run that a call waits for."""
+    if kind != "workflow":
+        return {}
+    child = child_run_id(began.job(facts.run_id, token.text))
+    return {"child_run_id": child, "child_status": facts.children.get(token.text)}
 
 
 def _task(facts: Facts, node: str, token: Token, began: Began) -> dict[str, Json]:

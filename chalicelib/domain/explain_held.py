@@ -27,7 +27,7 @@ def held_wait(box: Mapping[str, str], token: str, began: Began, kind: str) -> di
     if kind == "map":
         return {"waits_for": "items", "moved_by": "Its items, as they are settled."}
     if kind == "workflow":
-        return {"waits_for": "child", "moved_by": "The end of its child run."}
+        return {"waits_for": "child", "moved_by": "The end of its child run; explain that."}
     return {"waits_for": "coordinator", "moved_by": "The signal by which it is skipped."}
 
 

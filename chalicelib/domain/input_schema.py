@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.domain.errors import EvaluationError, Problem
 from chalicelib.domain.problem_list import pointer, shorten
-from chalicelib.domain.schema_conditions import Validator, checked
+
+if TYPE_CHECKING:
+    from chalicelib.domain.schema_conditions import Validator
 
 Json = Any
 
@@ -17,6 +19,9 @@ MAX_FOUND = 50
 
 def input_problems(schema: Json, value: Json, name: str = "input") -> tuple[Problem, ...]:
     """The first places where `value` breaks the schema, in order of their JSON Pointers under `/<name>`."""
+
+    # Here, since a coordinator that meets no schema does without the time its library takes to load.
+    from chalicelib.domain.schema_conditions import checked  # noqa: PLC0415
 
     def find(validator: Validator) -> list[Problem]:
         return [

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, WithJsonSchema, WrapVa
 from pydantic_core import PydanticCustomError
 
 from chalicelib.domain.agent_config import AgentConfig
+from chalicelib.domain.call_config import WorkflowConfig
 from chalicelib.domain.schema import Name, Part
 
 Json = Any
@@ -190,10 +191,9 @@ CONFIGS: dict[str, type[Part]] = {
     "event": EventConfig,
     "map": MapConfig,
     "queue": QueueConfig,
+    "workflow": WorkflowConfig,
     "fail": FailConfig,
     "succeed": SucceedConfig,
-    "branch": EmptyConfig,
-    "loop": EmptyConfig,
-    "pass": EmptyConfig,
+    **dict.fromkeys(("branch", "loop", "pass"), EmptyConfig),
 }
 ADAPTERS = {name: TypeAdapter(model) for name, model in CONFIGS.items()}

@@ -11,7 +11,7 @@ INLINE_TYPES = frozenset({"branch", "loop", "pass", "transform", "fail", "succee
 #: Node types that wait for a time.
 TIMER_TYPES = frozenset({"wait"})
 #: Node types that wait for something that is kept in the run's `box`, or for a child run.
-HELD_TYPES = frozenset({"human", "event", "map"})
+HELD_TYPES = frozenset({"human", "event", "map", "workflow"})
 #: Node types whose config is resolved by an inline `$arm` token before they begin to wait.
 ARMED_TYPES = TIMER_TYPES | HELD_TYPES
 

@@ -15,6 +15,7 @@ from chalicelib.domain.ids import Scope, Token, bare, parse_token
 from chalicelib.domain.ir import Node, Plan
 from chalicelib.domain.node_kinds import armed, kind_of
 from chalicelib.domain.patch_board import Board
+from chalicelib.domain.state import ENDED
 
 State = Mapping[str, Mapping[str, str]]
 #: Fields of an ended run's meta that do not hold once it runs again.
@@ -154,6 +155,8 @@ def reopen(draft: Draft, state: State, epoch: int, event: Event, now_ms: int) ->
     draft.drop += [("meta", name) for name in meta if name in ENDING_META or name.startswith("failed:")]
     draft.meta |= {"status": "RUNNING", "epoch": str(epoch)}
     draft.meta |= renewed_timeout(meta, now_ms)
+    if meta["status"] in ENDED and meta.get("parent"):
+        draft.meta["detached"] = "1"  # its call was settled by its end: nobody waits for what it does now
     draft.events.insert(0, event)
     return draft
 

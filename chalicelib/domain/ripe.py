@@ -28,5 +28,7 @@ def _ripe(state: State, text: str, began: Began) -> bool:
     if "pages" in began.data:
         progress = state["box"].get(progress_field(parse_token(text)))
         return progress is not None and parse_progress(progress).over
+    if "plan" in began.data:  # its child has its own history: a look there tells
+        return True
     name = began.data.get("event")
     return name is not None and letter_for(state, text, name) is not None

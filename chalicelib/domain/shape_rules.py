@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from chalicelib.domain import schema
 from chalicelib.domain.node_bodies import Body, bodies_of
 from chalicelib.domain.node_config import ADAPTERS, CONFIGS
-from chalicelib.domain.node_types import AVAILABLE_TYPES, LATER_TYPES
+from chalicelib.domain.node_types import AVAILABLE_TYPES
 from chalicelib.domain.problem_list import ProblemList, pointer, shorten
 
 Json = Any
@@ -68,10 +68,7 @@ def _items(document: dict[str, Json], key: str) -> list[Json]:
 
 def _check_node(document: Json, index: int, node: dict[str, Json], problems: ProblemList) -> None:
     kind = node["type"]
-    if kind in LATER_TYPES:
-        text = f'Nodes of type "{kind}" are not available yet; available are {_listed(AVAILABLE_TYPES)}.'
-        problems.add("type_not_available", pointer("nodes", index, "type"), text)
-    elif kind not in AVAILABLE_TYPES:
+    if kind not in AVAILABLE_TYPES:
         text = f'"{shorten(kind)}" is not a node type; use one of {_listed(AVAILABLE_TYPES)}.'
         problems.add("unknown_type", pointer("nodes", index, "type"), text)
     else:

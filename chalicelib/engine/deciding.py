@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chalicelib.domain.commit import Draft, Event
+from chalicelib.domain.children import CALL, Called, call_emit, passes_on
+from chalicelib.domain.commit import Draft, Emit, Event
 from chalicelib.domain.decide import settle
-from chalicelib.domain.errors import BadSignal, EvaluationError, TemplateError
+from chalicelib.domain.end_errors import fail_error, spent_error
+from chalicelib.domain.errors import BadSignal, EvaluationError, TaskError, TemplateError
 from chalicelib.domain.harmless import is_harmless, joins_ahead
-from chalicelib.domain.ids import END, ROLLBACK, START, UNDO, Token
+from chalicelib.domain.ids import END, ROLLBACK, START, UNDO, Token, bare
 from chalicelib.domain.ir import Node, Plan
 from chalicelib.domain.lifecycle import (
     beaten_draft,
@@ -39,6 +41,8 @@ from chalicelib.engine.transforms import transformed
 Json = Any
 #: Tokens of a node: its own, and those of its timers. The others are the run's.
 _OF_NODE = re.compile(r"(?:\$(?:arm|retry|beaten):)?(?:\$undo:)?([^$].*)")
+#: Meta fields that say who calls a child run, and how deep it would be.
+CALL_META = ("tenant", "depth_left")
 #: Node types that only pass on what reached them.
 PASSING = frozenset({"pass", "branch", "loop"})
 #: Node types whose config is resolved by the coordinator when they run.
@@ -66,19 +70,29 @@ def needs_of(work: Work, plan: Plan) -> Needs:
     if node is None or token.attempt == 0:
         needs.joins = (node.id,) if node is not None and node.counted and node.join.need > 1 else ()
         return needs
+    own = node_at(plan, token)
     if token.node.startswith("$arm:"):
-        needs.token = Token(node.id, token.scope)
-        needs.add_template(node_at(plan, token).config)
+        _add_arming(needs, own, token)
         needs.joins = joins_ahead(plan, node.id)
         return needs
     if token.index is None:
         _add_settlement(needs, work, node)
-    own = node_at(plan, token)
     if own.type in PASSING:
         needs.reached = True
     elif own.type in CONFIGURED and not own.queue:
         needs.add_template(own.config)
     return needs
+
+
+def _add_arming(needs: Needs, node: Node, token: Token) -> None:
+    """What a node reads before it waits: its config; a call also whose it is, and the input that it passes on."""
+    needs.token = Token(bare(token.node), token.scope)
+    needs.add_template(node.config)
+    needs.meta = CALL_META if node.type == CALL else ()
+    if passes_on(node) and token.index is None:
+        needs.reached = True
+    elif passes_on(node):
+        needs.names |= {"item"}
 
 
 def _add_settlement(needs: Needs, work: Work, node: Node) -> None:
@@ -139,6 +153,8 @@ class Situation:
     arrived: str = ""
     #: What was settled and how, as in the store, where a rollback goes on.
     done: Mapping[str, str] | None = None
+    #: What a call that is about to begin has reached, or the error that it fails with.
+    called: Called | TaskError | None = None
 
     def moment(self) -> Moment:
         """What the pure decision may depend on."""
@@ -157,7 +173,7 @@ def decide(s: Situation) -> Draft:
     if token.attempt == 0:
         return skip_draft(plan, token, s.moment(), s.arrived)
     if s.spent:
-        return finish_node_draft(token, Outcome(error=_spent_error(s.spent)), failed=True)
+        return finish_node_draft(token, Outcome(error=spent_error(s.spent)), failed=True)
     node = node_at(plan, token)
     if s.work.kind == "wake":
         return settle(plan, token, Outcome(output={}), s.moment())
@@ -199,21 +215,8 @@ def _decide_inline(s: Situation, node: Node) -> Draft:
     if node.type == "transform":
         return settle(s.plan, token, transformed(config, s.artifacts), s.moment())
     if node.type == "fail":
-        return finish_node_draft(token, Outcome(error=_fail_error(config.get("error"))), failed=True)
+        return finish_node_draft(token, Outcome(error=fail_error(config.get("error"))), failed=True)
     return finish_node_draft(token, Outcome(output=config.get("output")), failed=False)
-
-
-def _spent_error(hops: int) -> dict[str, Json]:
-    message = f"The run has had the {hops} commits that limits.hops allows it: does a loop go on for too long?"
-    return {"type": "LimitExceeded", "message": message, "retryable": False}
-
-
-def _fail_error(raw: Json) -> dict[str, Json]:
-    """A `fail` node's error: a message, or an object with type and message."""
-    given = raw if isinstance(raw, dict) else {"message": raw if isinstance(raw, str) else json.dumps(raw)}
-    if raw is None:
-        given = {"message": "The workflow ended in a fail node."}
-    return {"type": str(given.get("type", "TaskFailed")), "message": str(given.get("message", "")), "retryable": False}
 
 
 def _arm(s: Situation) -> Draft:
@@ -225,10 +228,13 @@ def _arm(s: Situation) -> Draft:
         return _arm_map(s, node, attempt, s.work.prepared)
     try:
         config = render(node.config, s.values, "/config")
-        return armed_draft(token, waiting_emit(node.type, attempt, config, s.now_ms))
+        emit = _call(s, node, attempt, config) if s.called else waiting_emit(node.type, attempt, config, s.now_ms)
+        return armed_draft(token, emit)
+    except TaskError as error:
+        failed = {"type": error.type, "message": error.message, "retryable": error.retryable}
     except (TemplateError, ValueError, TypeError, OverflowError) as error:
         failed = {"type": "TemplateError", "message": f"/config: {error}", "retryable": False}
-        return _unarmed(s, attempt, failed)
+    return _unarmed(s, attempt, failed)
 
 
 def _arm_map(s: Situation, node: Node, attempt: Token, prepared: dict[str, Json]) -> Draft:
@@ -243,6 +249,15 @@ def _unarmed(s: Situation, attempt: Token, error: dict[str, Json]) -> Draft:
     draft = settle(s.plan, attempt, Outcome(error=error), s.moment())
     draft.settle = s.work.token
     return draft
+
+
+def _call(s: Situation, node: Node, attempt: Token, config: dict[str, Json]) -> Emit:
+    """A call begins with its input: what the config gives, what reached the node, or its item. Raises TaskError."""
+    assert s.called is not None
+    if isinstance(s.called, TaskError):
+        raise s.called
+    reached = "output" if attempt.index is None else "item"
+    return call_emit(s.called, attempt, s.values[reached] if passes_on(node) else config["input"])
 
 
 def _end(s: Situation) -> Draft:

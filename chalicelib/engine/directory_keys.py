@@ -76,6 +76,16 @@ def snapshot_key(run_id: str) -> Key:
     return f"snapshot#{run_id}", "newest"
 
 
+def children(parent: str) -> str:
+    """The partition of the runs that a run has called."""
+    return f"children#{parent}"
+
+
+def child_key(parent: str, created_ms: int, run_id: str) -> Key:
+    """A child's entry among those of its parent, in the order in which they were created."""
+    return children(parent), run_position(created_ms, run_id)
+
+
 def workflows(tenant: str) -> str:
     """The partition of a tenant's workflows: one record per name, with its latest version."""
     return f"workflows#{tenant}"

@@ -120,7 +120,8 @@ def _standing(state: RunState, node: str, text: str) -> Standing:
     started_at = first.at if first and token.attempt > 0 else None
     if end is not None and end.status == "RETRIED":
         return Standing("RETRYING", real, started_at, None)
-    if end is not None and (end.status == "CANCELLED" or not text.startswith("$")):
+    # A node that could not begin to wait has failed with the token that was to let it.
+    if end is not None and (end.status in ("CANCELLED", "FAILED") or not text.startswith("$")):
         shown = real if token.attempt else token
         return Standing(end.status, shown, started_at, end.at)
     if token.attempt == 0:

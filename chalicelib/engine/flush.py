@@ -9,6 +9,7 @@ from typing import Protocol
 
 from chalicelib.domain.errors import JournalRefused, Unavailable
 from chalicelib.domain.journal import Item, compose, parse_item
+from chalicelib.engine.parents import tell_parents
 from chalicelib.engine.ports import JournalItem, RunRecord
 from chalicelib.engine.run_records import run_records
 from chalicelib.engine.services import Services
@@ -71,9 +72,16 @@ def write_items(services: Services, owner: str, runs: Mapping[str, Pending]) -> 
             last = Written(chain[-1].no, chain[-1].id)
         written[run_id] = last
     items = [item for chain in batch.values() for item in chain]
-    for item in services.journal.append(items, ending_records(items)):
+    for item in append(services, items, ending_records(items)):
         written.pop(item.run_id, None)
     return written, set(runs) - set(written)
+
+
+def append(services: Services, items: Sequence[JournalItem], records: Sequence[RunRecord]) -> list[JournalItem]:
+    """Journal.append, and whoever ends a child's history tells its parent: once more where that is repeated."""
+    refused = services.journal.append(items, records)
+    tell_parents(services, [item for item in items if item not in refused])
+    return refused
 
 
 def ending_records(items: Sequence[JournalItem]) -> list[RunRecord]:
@@ -83,7 +91,9 @@ def ending_records(items: Sequence[JournalItem]) -> list[RunRecord]:
         if '"final":1' in item.text or '"epoch":' in item.text:
             body = parse_item(item.text).body
             meta = body.get("meta", {})
-            if body.get("final") or meta.keys() >= {"epoch", "tenant"}:
+            if body.get("final"):
+                found[item.run_id] = run_records(item.run_id, {**meta, "end_seq": str(item.seq)})
+            elif meta.keys() >= {"epoch", "tenant"}:
                 found[item.run_id] = run_records(item.run_id, meta)
     return [record for records in found.values() for record in records]
 
@@ -156,14 +166,14 @@ def flush_run(services: Services, run_id: str) -> None:
         flush_upto(services, run_id, int(meta["no"]), Written(int(meta["no"]), meta["cid"], int(meta["lseq"])))
 
 
-def flush_upto(services: Services, run_id: str, no: int, wanted: Written | None = None) -> None:
+def flush_upto(services: Services, run_id: str, no: int, wanted: Written | None = None, owner: str = "") -> None:
     """Return once the journal holds the run's commits up to `no`, which is commit `wanted` where the caller knows it.
 
-    Raises Unavailable, JournalRefused.
+    `owner` may hold the lease already: it need not wait for itself. Raises Unavailable, JournalRefused.
     """
-    chain = _whole_tail(services, f"read-{services.ids.new()}", run_id, no, wanted)
+    chain = _whole_tail(services, owner or f"read-{services.ids.new()}", run_id, no, wanted)
     if not chain:
         return
-    if services.journal.append(chain, ending_records(chain)):
+    if append(services, chain, ending_records(chain)):
         raise JournalRefused(f"Run {run_id} is behind its journal and is being rebuilt; send the request again.")
     services.store.acknowledge([(run_id, chain[-1].no, chain[-1].id, ())])

@@ -109,6 +109,7 @@ def _creation(services: Services, request: ForkRequest, state: State) -> str:
         "rev": "0",
         "tenant": request.tenant,
         "created_at": str(now),
+        "actor": request.actor,
         "forked_from": compact(origin),
         "forked_no": meta["no"],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from chalicelib.domain.commit import Draft, Event, Kept, compact
@@ -56,6 +57,8 @@ def _parts(draft: Draft) -> Iterator[Part]:
     for token, record in draft.values:
         if "o" in record:
             yield compact(record["o"]), _of_value(draft, token, record)
+    called = [(number, emit.data["input"]) for number, emit in enumerate(draft.emits) if "input" in emit.data]
+    yield from ((compact(value), _of_input(draft, number)) for number, value in called)
     for name, value in draft.vars.items():
         if not isinstance(value, Kept):
             yield compact(value), _of_variable(draft, name)
@@ -103,6 +106,17 @@ def _of_metadata(event: Event) -> Callable[[str], None]:
     def refer(ref: str) -> None:
         numbers = {name: value for name, value in event.data["metadata"].items() if isinstance(value, int | float)}
         event.data["metadata"] = {**dict(list(numbers.items())[:20]), "ref": ref}
+
+    return refer
+
+
+def _of_input(draft: Draft, number: int) -> Callable[[str], None]:
+    """Of a call's token, which then refers to the input of its child."""
+
+    def refer(ref: str) -> None:
+        emit = draft.emits[number]
+        data = {name: value for name, value in emit.data.items() if name != "input"}
+        draft.emits[number] = replace(emit, data={**data, "input_ref": ref})
 
     return refer
 

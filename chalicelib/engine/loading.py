@@ -20,6 +20,7 @@ from chalicelib.domain.outcome import Outcome, template_error
 from chalicelib.domain.records import parse_began
 from chalicelib.domain.templates import render
 from chalicelib.engine.agent_tasks import AGENT
+from chalicelib.engine.children import resolve_call
 from chalicelib.engine.deciding import Situation, check_node, decide, needs_of, reads_record
 from chalicelib.engine.dispatch import secret_places, task_message
 from chalicelib.engine.effects import Effects, Opened
@@ -136,7 +137,9 @@ class Loader:
         """Make ready what deciding the work takes. False, and its message delivered again, where a value is gone."""
         job, plan = work.job, needs.plan
         reads_it = "output" in needs.names or work.token.node in needs.nodes
+        meta = answer.meta if answer else {}
         try:
+            called = resolve_call(self._services, plan, work.token, meta)
             loaded = self._values(needs, answer, job.run_id, job.rev, _as_of(work), {})
             loaded |= self._item(job.run_id, work.token, needs, answer)
             if work.token.node.startswith("$arm:") and node_at(plan, work.token).type == "map":
@@ -148,7 +151,6 @@ class Loader:
             failed.add(work.origin)
             return False
         now, chance = self._services.clock.now_ms(), self._services.ids.uniform()
-        meta = answer.meta if answer else {}
         joins = answer.joins if answer else {}
         fired = tuple(name for name in needs.joins if "|fire:" in (joins.get(needs.join_field(name)) or ""))
         spent = spent_hops(self._services, plan, job.no)
@@ -159,7 +161,7 @@ class Loader:
             state = self._services.store.snapshot(job.run_id, ("done",))
             done = {} if state is None else state["done"]
         self._situations[id(work)] = Situation(
-            work, plan, loaded, meta, now, chance, artifacts, fired, spent, arrived, done
+            work, plan, loaded, meta, now, chance, artifacts, fired, spent, arrived, done, called
         )
         return True
 

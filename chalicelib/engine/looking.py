@@ -1,4 +1,4 @@
-"""Looks whether what a waiting node waits for is there: decisions of people, events from outside.
+"""Looks whether what a waiting node waits for is there: decisions of people, events from outside, the end of a child.
 
 A `continue` message that names the token of a waiting node asks for a look. So does everything that may have changed
 the answer, whoever does it again after a death, and the sweep; a look that finds nothing changes nothing.
@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chalicelib.domain.children import CALL
 from chalicelib.domain.decisions import decided, timed_out, verdict, votes_of
 from chalicelib.domain.errors import GraftError
+from chalicelib.domain.ids import Job
 from chalicelib.domain.ir import Node
 from chalicelib.domain.mail import letter_for
 from chalicelib.domain.map_items import parse_progress, progress_field
 from chalicelib.domain.node_kinds import HELD_TYPES, node_at
 from chalicelib.domain.outcome import Outcome
 from chalicelib.domain.records import Began, parse_began
+from chalicelib.engine.children import child_outcome
 from chalicelib.engine.effects import Effects
 from chalicelib.engine.loading import spent_hops
 from chalicelib.engine.maps import gather
@@ -24,6 +27,7 @@ from chalicelib.engine.rearm import attempt_deadlines
 from chalicelib.engine.repeats import recover
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import Work
+from chalicelib.engine.store_calls import ReadCall
 
 #: What a look reads of the run.
 HASHES = ("meta", "tok", "box")
@@ -64,7 +68,7 @@ def _waiting(services: Services, work: Work) -> Node | None:
 
 
 def _look(services: Services, work: Work, node: Node, effects: Effects, failed: set[int]) -> list[Work]:
-    state = services.store.snapshot(work.job.run_id, HASHES)
+    state = _state(services, work, node)
     if state is None:
         recover(services, work, effects, failed)
         return []
@@ -76,18 +80,40 @@ def _look(services: Services, work: Work, node: Node, effects: Effects, failed: 
     began = parse_began(record)
     if began.kind != "h":
         return [work]
+    if not began.data:  # a node that is being skipped: the signal that settles it is on its way
+        return []
     # What the node was asked under holds until it is asked anew, whatever a patch has made of it since.
     node = node_at(services.plans.load(began.graph), work.token)
     if _is_timeout(work):
         work.outcome = timed_out(node, work.token, votes_of(state["box"], work.token.text)) or work.outcome
         work.drop = _ballot(state, work)
         return [work]
-    if _found(services, work, node, began, state):
+    job = began.job(work.job.run_id, work.token.text)
+    if _child_ended(services, work, job) if node.type == CALL else _found(services, work, node, began, state):
         work.kind, work.looked = "signal", True
         return [work]
-    job = began.job(work.job.run_id, work.token.text)
+    if node.type == CALL and state["meta"]["status"] == "PAUSED":  # no child starts: the resumed run looks again
+        return []
     effects.wait(job, work.origin, attempt_deadlines(services, node, job, began.at_ms, began.at_ms))
     return []
+
+
+def _state(services: Services, work: Work, node: Node) -> RunState | None:
+    """What the look reads of the run, as its hashes: of a call its own token, since there may be very many."""
+    if node.type != CALL:
+        return services.store.snapshot(work.job.run_id, HASHES)
+    text = work.token.text
+    answer = services.store.read([ReadCall(work.job.run_id, 0, meta=("status",), tokens=(text,))])[0]
+    record = answer.tokens.get(text)
+    tok = {} if record is None else {text: record}
+    return {"meta": {"status": answer.meta["status"] or ""}, "tok": tok} if answer.found else None
+
+
+def _child_ended(services: Services, work: Work, job: Job) -> bool:
+    """Put the outcome into the work, if the child has ended."""
+    outcome = child_outcome(services, job)
+    work.outcome = outcome or work.outcome
+    return outcome is not None
 
 
 def _found(services: Services, work: Work, node: Node, began: Began, state: RunState) -> bool:

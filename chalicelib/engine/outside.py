@@ -8,8 +8,9 @@ from chalicelib.domain.commit import Draft
 from chalicelib.domain.commit import body as commit_body
 from chalicelib.domain.errors import JournalRefused
 from chalicelib.domain.journal import Item, compose, parse_item
-from chalicelib.engine.flush import ending_records, flush_upto, journal_item
+from chalicelib.engine.flush import append, ending_records, flush_upto, journal_item
 from chalicelib.engine.large_values import check_commit
+from chalicelib.engine.parents import stop_messages
 from chalicelib.engine.services import Services
 from chalicelib.engine.store_calls import CommitCall
 
@@ -47,10 +48,16 @@ def commit_outside(
     if answer.word != "OK":
         return None
     committed = parse_item(compose(answer.head, text))
-    if not answer.lease or answer.mark != committed.no - 1:
-        flush_upto(services, run_id, committed.no)
+    flushed = not answer.lease or answer.mark != committed.no - 1
+    if flushed:
+        flush_upto(services, run_id, committed.no, owner=call.owner)
     item = journal_item(run_id, compose(answer.head, text))
-    if services.journal.append([item], ending_records([item])):
+    records = ending_records([item])
+    refused = services.journal.append([item], records) if flushed else append(services, [item], records)
+    if refused:
         raise JournalRefused(f"Run {run_id} is behind its journal and is being rebuilt; send the request again.")
     services.store.acknowledge([(run_id, item.no, item.id, ())])
+    left = stop_messages(services, run_id, committed)
+    if left:
+        services.queues.send(left)
     return committed

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from chalicelib.domain.children import has_calls
 from chalicelib.domain.commit import Emit, compact
 from chalicelib.domain.ids import Job, parse_token
+from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import parse_item
 from chalicelib.domain.map_items import map_token
 from chalicelib.domain.records import Began, parse_began
@@ -14,6 +16,8 @@ from chalicelib.domain.state import ENDED
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.flush import Written
 from chalicelib.engine.late import has_ended, record_late
+from chalicelib.engine.parents import closed_by, stops, tell_again
+from chalicelib.engine.ports import Outgoing, RunState
 from chalicelib.engine.rebuild import rebuild
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import Work
@@ -42,11 +46,23 @@ def emitted_before(
         effects.unjournaled(run_id, Written(settled, answer.record.split("|")[1], int(meta["lseq"])), work.origin)
     if int(meta["mark"]) < int(meta["no"]):
         effects.unjournaled(run_id, Written(int(meta["no"]), meta["cid"], int(meta["lseq"])), work.origin)
-    if meta["status"] in ENDED:
-        return []
-    unsent = _came_of(services, run_id, settled) if state["ready"] else []
-    if meta["status"] == "PAUSED":
-        services.store.hold(run_id, [name for name, _ in unsent], services.clock.now_ms())
+    plan, ended = services.plans.load(meta["graph"]), meta["status"] in ENDED
+    moves = bool(state["ready"]) and not ended
+    known = services.store.snapshot(run_id, ("tok", "dis", "done", "ready")) if moves or has_calls(plan) else None
+    unsent: list[tuple[str, str]] = []
+    if known is not None:
+        unsent, commits = _came_of(known, settled)
+        for message in _left(services, run_id, plan, known, answer.record, commits):
+            effects.send(message, work.origin, replace(work.job, token=""))
+    return [] if ended else _begin_unsent(services, work, meta["status"], unsent, effects)
+
+
+def _begin_unsent(
+    services: Services, work: Work, status: str, unsent: list[tuple[str, str]], effects: Effects
+) -> list[Work]:
+    """What came of a settlement and nobody sent: sent now, or held in a paused run."""
+    if status == "PAUSED":
+        services.store.hold(work.job.run_id, [name for name, _ in unsent], services.clock.now_ms())
         return []
     following = _map_of(work)
     for name, record in unsent:
@@ -73,11 +89,19 @@ def ended_before(services: Services, work: Work, effects: Effects, failed: set[i
         effects.unjournaled(work.job.run_id, Written(int(meta["no"]), meta["cid"], int(meta["lseq"])), work.origin)
 
 
-def _came_of(services: Services, run_id: str, no: int) -> list[tuple[str, str]]:
-    """(token, record) of outstanding tokens that commit `no` made, or the commits that settled its inline tokens."""
-    state = services.store.snapshot(run_id, ("tok", "dis", "done", "ready"))
-    if state is None:
+def _left(
+    services: Services, run_id: str, plan: Plan, state: RunState, record: str, commits: set[int]
+) -> list[Outgoing]:
+    """Messages that stop the children whose calls a settlement closed, again. A call that was itself closed by others'
+    settlement leaves that to theirs."""
+    if record.split("|", 4)[3] == "CANCELLED" or not has_calls(plan):
         return []
+    return stops(services, run_id, closed_by(plan, state, commits), state["dis"])
+
+
+def _came_of(state: RunState, no: int) -> tuple[list[tuple[str, str]], set[int]]:
+    """(token, record) of outstanding tokens that commit `no` made, or those that settled its inline tokens; and these
+    commits."""
     made: dict[int, list[str]] = {}
     for name, record in state["dis"].items():
         made.setdefault(int(record.split("|", 1)[0]), []).append(name)
@@ -92,7 +116,7 @@ def _came_of(services: Services, run_id: str, no: int) -> list[tuple[str, str]]:
                 settled = int(ended.split("|", 1)[0])
                 pending += [settled] if settled not in seen else []
                 seen.add(settled)
-    return found
+    return found, seen
 
 
 #: Error types by which a step fails a task that it could not begin.
@@ -141,6 +165,8 @@ def recover(services: Services, work: Work, effects: Effects, failed: set[int], 
     work.recovered, work.planned = True, None
     if word == "UNKNOWN" or not _is_back(services, work):
         status = _rebuilt(services, work.job.run_id, missing=word == "MISSING")
+        if status in ENDED:
+            tell_again(services, work.job.run_id)
         if status in ENDED and work.report:
             record_late(services, work, effects, failed)
         if status is None or status in ENDED:

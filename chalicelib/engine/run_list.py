@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, cast
 
+from chalicelib.domain.children import parent_view
 from chalicelib.domain.errors import InvalidInput, Problem
 from chalicelib.domain.journal import timestamp
 from chalicelib.engine import directory_keys as keys
@@ -63,6 +64,8 @@ def run_list_record(run_id: str, meta: Mapping[str, str]) -> dict[str, Json]:
         "created_at": created,
         "started_at": int(meta["started_at"]) if meta.get("started_at") else None,
         "finished_at": int(meta["finished_at"]) if meta.get("finished_at") else None,
+        "parent": parent_view(meta),
+        "end_seq": int(meta["end_seq"]) if meta.get("end_seq") else None,
         "list_key": list(keys.run_list_key(meta["tenant"], created, run_id)),
     }
 
@@ -98,12 +101,22 @@ def list_runs(directory: Directory, tenant: str, wanted: Filter, now_ms: int) ->
     return page
 
 
+def list_children(directory: Directory, parent: str, limit: int, after: str | None) -> Page:
+    """One page of the runs that a run has called, oldest first. `after` is a cursor of an earlier page."""
+    start = _decode(after) if after else None
+    found = directory.query(keys.children(parent), start=start, limit=limit + 1)
+    page = Page([record for _, record in found[:limit]])
+    if len(found) > limit:
+        page.next = _encode(found[limit - 1][0])
+    return page
+
+
 def list_item(record: Mapping[str, Json], links: Mapping[str, str]) -> dict[str, Json]:
     """An entry as `GET /runs` shows it."""
     times = {name: _time(record.get(name)) for name in ("created_at", "started_at", "finished_at")}
     name, version = record.get("workflow"), record.get("version")
     head = {"run_id": record["run_id"], "workflow": {"name": name, "version": version}, "status": record["status"]}
-    return {**head, **times, "links": dict(links)}
+    return {**head, **times, "parent": record.get("parent"), "links": dict(links)}
 
 
 def _time(ms: int | None) -> str | None:

@@ -6,8 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib.domain.children import parent_text
+from chalicelib.domain.commit import Event, compact
 from chalicelib.domain.commit import body as commit_body
-from chalicelib.domain.commit import compact
 from chalicelib.domain.errors import Conflict, InvalidInput, TooLarge, Unavailable
 from chalicelib.domain.fold import creation_head, fold
 from chalicelib.domain.ids import START, Job, Token, derived_run_id, job_id
@@ -18,7 +19,7 @@ from chalicelib.domain.lifecycle import create_draft
 from chalicelib.domain.limits import lowered
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.directory_keys import run_head_key
-from chalicelib.engine.flush import journal_item
+from chalicelib.engine.flush import ending_records, journal_item
 from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.run_list import announce_day
 from chalicelib.engine.run_records import run_records
@@ -41,6 +42,9 @@ class StartRequest:
     idempotency_key: str | None = None
     timeout_ms: int | None = None
     name: str | None = None
+    #: For a child run: the waiting call, and the levels of child runs that may be below the child.
+    parent: Job | None = None
+    left: int | None = None
 
     def digest(self) -> str:
         """What two starts under one key must agree in."""
@@ -93,7 +97,20 @@ def _existing(services: Services, request: StartRequest, run_id: str) -> str:
     return items[0].text
 
 
-def _creation(services: Services, request: StartRequest) -> str:
+def refuse_run(services: Services, request: StartRequest) -> bool:
+    """Write the whole history of a run that was cancelled before it began, so that no later start begins it
+    (HAZARDS 16). False where it has begun. Raises TooLarge, Unavailable.
+    """
+    assert request.run_id is not None
+    services.plans.save(request.plan)
+    text = _creation(services, request, refused=True)
+    item = parse_item(text)
+    announce_day(services.directory, request.tenant, item.body["at"])
+    journaled = journal_item(request.run_id, text)
+    return not services.journal.append([journaled], ending_records([journaled]))
+
+
+def _creation(services: Services, request: StartRequest, *, refused: bool = False) -> str:
     now, commit_id, plan = services.clock.now_ms(), services.ids.new(), request.plan
     draft = create_draft(plan)
     draft.meta = {
@@ -108,10 +125,17 @@ def _creation(services: Services, request: StartRequest) -> str:
         "name": request.name or str(request.workflow.get("name") or ""),
         "created_at": str(now),
         "digest": request.digest(),
+        "actor": request.actor,
         **run_input(services, request.input, plan),
     }
+    if request.parent is not None:
+        draft.meta |= {"parent": parent_text(request.parent), "depth_left": str(request.left or 0)}
     timeout = request.timeout_ms or plan.timeout_ms
-    if timeout:
+    if refused:
+        draft.emits, draft.final = [], True
+        draft.meta |= {"status": "CANCELLED", "finished_at": str(now)}
+        draft.events.append(Event("run_cancelled"))
+    elif timeout:
         draft.meta["timeout_at"] = str(now + timeout)
     text = commit_body(draft, commit_id=commit_id, at=now, gen=commit_id, graph=plan.hash, rev=0, actor=request.actor)
     return compose(creation_head(commit_id, len(draft.events)), text)

@@ -29,7 +29,8 @@ class Work:
 
     job: Job
     token: Token
-    #: signal: a worker answered; wake: a timer may be due; inline: work of the coordinator.
+    #: signal: a worker answered; wake: a timer may be due; inline: work of the coordinator; stop: a call that waits no
+    #: more leaves its child.
     kind: str
     #: Position of the message that this work comes from.
     origin: int
@@ -67,8 +68,8 @@ def parse(text: str, origin: int, secret: bytes) -> list[Work]:
     if message.get("version") != "1.0":
         raise BadSignal(f"version {message.get('version')!r} is not known; this coordinator reads 1.0.")
     kind = message.get("kind")
-    if kind == "continue":
-        return [_inline(job, origin, secret) for job in _job_list(message)]
+    if kind in ("continue", "stop"):
+        return [_inline(job, origin, secret, kind) for job in _job_list(message)]
     job = parse_job_id(message.get("job_id", ""), secret)
     token = parse_token(job.token)
     if kind in ("wake", "heartbeat"):
@@ -97,13 +98,13 @@ def _answer(job: Job, token: Token, origin: int, outcome: Outcome, patch: Json) 
 def _job_list(message: dict[str, Json]) -> list[str]:
     jobs = message.get("jobs")
     if not isinstance(jobs, list):
-        raise BadSignal("A continue message needs a list of job ids under jobs.")
+        raise BadSignal(f"A {message['kind']} message needs a list of job ids under jobs.")
     return jobs
 
 
-def _inline(job_id: str, origin: int, secret: bytes) -> Work:
+def _inline(job_id: str, origin: int, secret: bytes, kind: str) -> Work:
     job = parse_job_id(job_id, secret)
-    return Work(job, parse_token(job.token), "inline", origin)
+    return Work(job, parse_token(job.token), "inline" if kind == "continue" else kind, origin)
 
 
 def _check_names(message: dict[str, Json], job: Job, token: Token) -> None:
@@ -202,3 +203,8 @@ def wake_text(job_id: str) -> str:
 def continue_text(job_ids: list[str]) -> str:
     """The message that lets another step go on with inline tokens (HAZARDS 13)."""
     return compact({"version": "1.0", "kind": "continue", "jobs": job_ids})
+
+
+def stop_text(job_ids: list[str]) -> str:
+    """The message that ends the children of calls that wait no more."""
+    return compact({"version": "1.0", "kind": "stop", "jobs": job_ids})

@@ -13,19 +13,22 @@ from dataclasses import dataclass, field, replace
 
 from chalicelib.domain.commit import body as commit_body
 from chalicelib.domain.errors import BadSignal, GraftError, TooLarge
-from chalicelib.domain.ids import END, Job, Token, parse_token
+from chalicelib.domain.ids import END, Job, Token, job_id, parse_token
 from chalicelib.domain.journal import compose, parse_item
 from chalicelib.domain.node_kinds import attempted
+from chalicelib.engine.children import stop_child
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.large_values import check_commit, keep_apart
 from chalicelib.engine.late import is_late, record_late
 from chalicelib.engine.loading import Loader, spent_hops
 from chalicelib.engine.looking import again, look
+from chalicelib.engine.parents import stop_messages
+from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.rearm import attempt_deadlines
 from chalicelib.engine.repeats import emitted_before, ended_before, recover
 from chalicelib.engine.services import Services
 from chalicelib.engine.signal_patches import give_up_patch, merged, plan_signals
-from chalicelib.engine.signals import Work, limit_exceeded, parse
+from chalicelib.engine.signals import Work, limit_exceeded, parse, stop_text
 from chalicelib.engine.store_calls import CommitAnswer, CommitCall
 
 log = logging.getLogger("graft.step")
@@ -91,7 +94,21 @@ class Coordinator:
         for work in works:
             if work.kind == "heartbeat":
                 self._beat(work, step)
-        return [work for work in works if work.kind != "heartbeat"]
+            if work.kind == "stop":
+                self._stop(work, step)
+        return [work for work in works if work.kind not in ("heartbeat", "stop")]
+
+    def _stop(self, work: Work, step: Step) -> None:
+        """End a child. Each takes some calls, and may wait for a step that writes it: the rest is left to others."""
+        if self._late(step):
+            text = stop_text([job_id(work.job, self._services.secret)])
+            step.effects.send(Outgoing("completion-signals", text), work.origin, replace(work.job, token=""))
+            return
+        try:
+            stop_child(self._services, work.job)
+        except GraftError:
+            log.exception("a child run could not be stopped", extra={"run_id": work.job.run_id})
+            step.failed.add(work.origin)
 
     def _beat(self, work: Work, step: Step) -> None:
         """The worker is at it: its heartbeat deadline moves, if there still is one."""
@@ -214,6 +231,7 @@ class Coordinator:
                 self._patched(work)
             opened = Opened(work.job, parse_item(text), work.origin)
             step.effects.committed(opened, text, answer)
+            self._leave(opened, work, step)
             return [] if answer.status == "PAUSED" else self._next(opened, step)
         if is_late(work, answer):
             record_late(self._services, work, step.effects, step.failed)
@@ -227,6 +245,12 @@ class Coordinator:
             return []
         recover(self._services, work, step.effects, step.failed, answer.word)
         return []
+
+    def _leave(self, opened: Opened, work: Work, step: Step) -> None:
+        """Children whose call this commit closed are stopped, unless it was closed by their end."""
+        known = work.token.text if work.looked else ""
+        for message in stop_messages(self._services, work.job.run_id, opened.item, known):
+            step.effects.send(message, work.origin, replace(work.job, token=""))
 
     def _patched(self, work: Work) -> None:
         """The work's commit changed the graph: what comes of it goes on from there."""

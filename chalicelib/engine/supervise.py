@@ -8,6 +8,7 @@ from typing import Any
 from chalicelib.domain.commit import compact
 from chalicelib.domain.errors import GraftError, NotFound, Unavailable
 from chalicelib.domain.state import ENDED
+from chalicelib.engine.children import stop_if_orphaned
 from chalicelib.engine.controls import send_waiting, time_out_run
 from chalicelib.engine.directory_keys import LIVE_SHARDS, live_partition
 from chalicelib.engine.flush import flush_run
@@ -123,6 +124,7 @@ def _look_after(services: Services, partition: str, run_id: str, record: Json, g
         stored = None
     if record["status"] in ENDED or meta["status"] in ENDED:
         return
+    stop_if_orphaned(services, meta)
     rearm(services, run_id, only_new=True)
     send_waiting(services, run_id, now - UNSENT_MS if stored else now)
     send_silent(services, run_id, meta)

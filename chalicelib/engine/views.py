@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from chalicelib.domain.children import calls, child_run_id, parent_view
 from chalicelib.domain.compensation import PHASE, compensating
 from chalicelib.domain.ids import UNDO, Job, Token
 from chalicelib.domain.ir import Plan
@@ -32,17 +33,19 @@ MAX_BYTES = 4 << 20
 API = "/api/v1"
 
 
-def run_links(public_url: str, run_id: str) -> dict[str, str]:
-    """Where to go on from a run."""
-    here = f"{public_url}{API}/runs/{run_id}"
-    return {"self": here, "workflow": f"{here}/workflow", "events": f"{here}/events"}
+def run_links(public_url: str, run_id: str, parent: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Where to go on from a run; also to the run that called it, where there is one."""
+    runs = f"{public_url}{API}/runs"
+    here = f"{runs}/{run_id}"
+    links = {"self": here, "workflow": f"{here}/workflow", "events": f"{here}/events"}
+    return links if parent is None else {**links, "parent": f"{runs}/{parent['run_id']}"}
 
 
 def run_view(run_id: str, state: RunState, plan: Plan, public_url: str) -> dict[str, Json]:
     """`GET /runs/{id}`."""
     meta = state["meta"]
     nodes = _nodes(plan, standings(state))
-    version = meta.get("version")
+    version, parent = meta.get("version"), parent_view(meta)
     return {
         "run_id": run_id,
         "workflow": {"name": meta.get("workflow") or None, "version": int(version) if version else None},
@@ -59,7 +62,8 @@ def run_view(run_id: str, state: RunState, plan: Plan, public_url: str) -> dict[
         "counts": dict(Counter(node["status"] for node in nodes.values())),
         "nodes": nodes,
         "usage": usage(meta),
-        "links": run_links(public_url, run_id),
+        "parent": parent,
+        "links": run_links(public_url, run_id, parent),
     }
 
 
@@ -86,10 +90,10 @@ def node_view(
 ) -> tuple[dict[str, Json], list[str]]:
     """(`GET /runs/{id}/nodes/{node}`, artifacts it shows); the newest executions, in the order they began."""
     node = _nodes(plan, standings(state), only=node_id)[node_id]
-    executions = _Listing(run_id, state, make_job_id, input_of)
+    executions = _Listing(run_id, state, plan, make_job_id, input_of)
     executions.add(attempts(state, node_id))
     view = {"id": node_id, **node, **_items(state, plan, node_id), "executions": executions.entries}
-    undone = _Listing(run_id, state, make_job_id, input_of)
+    undone = _Listing(run_id, state, plan, make_job_id, input_of)
     undone.add(attempts(state, UNDO + node_id))
     if undone.entries:
         view["compensations"] = undone.entries
@@ -100,9 +104,15 @@ class _Listing:
     """The newest of some attempts as an answer shows them, in the order they began."""
 
     def __init__(
-        self, run_id: str, state: RunState, make_job_id: Callable[[Job], str], input_of: Callable[[Token], Json]
+        self,
+        run_id: str,
+        state: RunState,
+        plan: Plan,
+        make_job_id: Callable[[Job], str],
+        input_of: Callable[[Token], Json],
     ) -> None:
-        self._run_id, self._state, self._make_job_id, self._input_of = run_id, state, make_job_id, input_of
+        self._run_id, self._state, self._plan = run_id, state, plan
+        self._make_job_id, self._input_of = make_job_id, input_of
         self.entries: list[dict[str, Json]] = []
         #: Artifacts that the entries show.
         self.refs: list[str] = []
@@ -113,7 +123,7 @@ class _Listing:
         keyed = [((start.no, token.text), token) for token in tokens if (start := began(self._state, token.text))]
         total = 0
         for _, token in heapq.nlargest(MAX_EXECUTIONS + 1, keyed, key=lambda item: item[0]):
-            entry, shown = _execution(self._run_id, self._state, token, self._make_job_id, self._input_of)
+            entry, shown = _execution(self._run_id, self._state, self._plan, token, self._make_job_id, self._input_of)
             total += len(json.dumps(entry))
             if len(self.entries) == MAX_EXECUTIONS or (total > MAX_BYTES and self.entries):
                 self.truncated = True
@@ -155,6 +165,7 @@ def _standing(standing: Standing | None) -> dict[str, Json]:
 def _execution(
     run_id: str,
     state: RunState,
+    plan: Plan,
     token: Token,
     make_job_id: Callable[[Job], str],
     input_of: Callable[[Token], Json],
@@ -176,6 +187,8 @@ def _execution(
         "dispatched_at": timestamp(start.at),
         "settled_at": timestamp(end.at) if end else None,
     }
+    if calls(plan, [token.text]):
+        view["child_run_id"] = child_run_id(job)
     transcript = state["box"].get(transcript_field(token))
     if transcript:
         view["transcript"] = {"$artifact": transcript}

@@ -11,6 +11,7 @@ from infra.cli import show
 from infra.cli.client import Api, segment
 from infra.cli.connect import connect
 from infra.cli.documents import SUFFIXES, read_document, read_input
+from infra.cli.family import show_tree
 from infra.cli.options import AsJson, Token, Url
 from infra.cli.watch import WAIT_S, event_line, exit_code, follow
 
@@ -104,9 +105,19 @@ def list_runs(
 
 
 @app.command("show")
-def show_run(run_id: RunId, url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
+def show_run(
+    run_id: RunId,
+    tree: Annotated[bool, typer.Option("--tree", help="Show the runs that it has called, and theirs.")] = False,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
     """Show one run: its nodes, its output or error."""
-    found = connect(url, token).get(f"/runs/{segment(run_id)}")
+    api = connect(url, token)
+    found = api.get(f"/runs/{segment(run_id)}")
+    if tree:
+        show_tree(api, found, as_json=as_json)
+        return
     if as_json:
         show.print_json(found)
         return

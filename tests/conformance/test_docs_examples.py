@@ -17,7 +17,7 @@ from chalicelib.domain.conditions import _KEYS as CONDITION_KEYS
 from chalicelib.domain.jsonpath_conditions import _OPERATORS, _UNARY
 from chalicelib.domain.limits import Limits
 from chalicelib.domain.node_config import CONFIGS
-from chalicelib.domain.node_types import AVAILABLE_TYPES, LATER_TYPES
+from chalicelib.domain.node_types import AVAILABLE_TYPES
 from chalicelib.domain.pipeline_steps import STEPS
 from chalicelib.functions import HANDLERS
 from tests.conformance.documented import Example, examples, names, rows, sections
@@ -80,9 +80,7 @@ def test_a_key_is_called_required_where_it_is(heading: str):
 
 def test_the_page_names_the_node_types():
     text = sections(REFERENCE)["Node types"]
-    assert set(re.findall(r"`(\w+)`", text.split("Older names")[0])) - {"type_not_available"} == (
-        AVAILABLE_TYPES | LATER_TYPES
-    )
+    assert set(re.findall(r"`(\w+)`", text.split("Older names")[0])) == AVAILABLE_TYPES
 
 
 def test_the_page_has_every_problem_code_and_no_other():

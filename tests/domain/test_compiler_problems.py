@@ -64,7 +64,8 @@ PROBLEMS = [
     ("duplicate_id", workflow(["a", "a"]), "/nodes/1/id"),
     # types and configs
     ("unknown_type", one(type="lambda"), "/nodes/0/type"),
-    ("type_not_available", one(type="workflow"), "/nodes/0/type"),
+    ("bad_value", one(type="workflow", config={"workflow": "two words"}), "/nodes/0/config/workflow"),
+    ("template_not_allowed", one(type="workflow", config={"workflow": "w@${input}"}), "/nodes/0/config/workflow"),
     ("missing_key", one(type="function"), "/nodes/0/config"),
     ("missing_key", one(type="function", config={}), "/nodes/0/config/handler"),
     ("missing_key", one(type="branch"), "/nodes/0/branch"),

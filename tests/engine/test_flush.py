@@ -14,6 +14,7 @@ from chalicelib.domain.errors import Unavailable
 from chalicelib.domain.fold import fold
 from chalicelib.domain.ids import Token
 from chalicelib.domain.journal import parse_item
+from chalicelib.engine.controls import cancel_run
 from chalicelib.engine.effects import RunWrites
 from chalicelib.engine.flush import (
     WAIT_MS,
@@ -430,3 +431,16 @@ def test_a_token_that_is_outstanding_is_settled_by_whoever_comes(world: World) -
     begin(world.board, "a")
     answer = world.board.commit(said(Draft(settle=Token("a"))), owner="B")
     assert (answer.word, answer.lease) == ("OK", False)
+
+
+def test_a_control_action_that_finds_unwritten_commits_does_not_wait_for_its_own_lease(harness: Harness) -> None:
+    """It took the lease by its commit, asked for it under another name, and waited two seconds until it expired."""
+    run_id = harness.start({"nodes": [{"id": "ask", "type": "human", "config": {"message": "?"}}]})
+    harness.store.acknowledge, acknowledge = lambda acks: None, harness.store.acknowledge
+    harness.settle_batch()
+    harness.store.acknowledge = acknowledge
+    harness.clock.now += 3000
+    before = harness.clock.now
+    cancel_run(harness.services, run_id, "ann")
+    assert harness.clock.now == before
+    harness.assert_fold_equals_store(run_id)
