@@ -27,7 +27,7 @@ def check_head(document: dict[str, Json], problems: ProblemList) -> None:
 
 def check_parts(node: dict[str, Json], index: int, problems: ProblemList, warnings: ProblemList) -> None:
     """Config and times of a node and of the bodies inside it."""
-    for part, path in ((node, ()), *((body.part, body.path) for body in bodies_of(node))):
+    for part, path in ((node, ()), *((body.part, body.path) for body in bodies_of(node) if body.written)):
         where = pointer("nodes", index, *path)
         _check_times(part, where, problems, warnings)
         if part.get("type") == "map" and part.get("retry") is not None:
@@ -114,6 +114,12 @@ def _check_config(kind: Json, config: dict[str, Json], where: str, problems: Pro
     if kind == "wait" and (config.get("seconds") is None) == (config.get("until") is None):
         text = 'A wait says exactly one of "seconds" and "until"; correct it.'
         problems.add("bad_value", where, text)
+    if kind == "map" and (config.get("body") is None) == (config.get("workflow") is None):
+        text = 'A map says exactly one of "body" and "workflow", what is done for each item; correct it.'
+        problems.add("bad_value", where, text)
+    if kind == "map" and config.get("input") is not None and config.get("workflow") is None:
+        text = '"input" is that of the child runs of a "workflow"; a body has a config of its own. Remove it.'
+        problems.add("bad_value", where + "/input", text)
     if kind == "human":
         _check_human(config, where, problems)
     if kind == "transform":

@@ -19,8 +19,11 @@ def _reference(value: str) -> str:
     return value
 
 
+Reference = Annotated[str, AfterValidator(_reference)]
+
+
 class WorkflowConfig(Part):
     """Config of `workflow`."""
 
-    workflow: Annotated[str, AfterValidator(_reference)]
+    workflow: Reference
     input: Any = None

@@ -94,7 +94,7 @@ class ExpressionCompiler:
     def _compile_bodies(self, node: int) -> None:
         for body in bodies_of(self._graph.raws[node]):
             reader = None if body.reads_all else node
-            path = self._graph.path(node, *body.path, "config")
+            path = self._graph.path(node, *body.config_path)
             self._found.bodies[node, body.name] = self._config(body.part, reader, path)
 
     def _config(self, raw: dict[str, Json], reader: int | None, path: str) -> Template:

@@ -9,6 +9,8 @@ from typing import Any
 from chalicelib.domain.node_types import BODY_TYPES, UNDO_TYPES
 
 Json = Any
+#: Keys of a map that calls a child run for each item, in place of a body.
+_CALL = ("workflow", "input")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,10 @@ class Body:
     name: str
     part: dict[str, Json]
     path: tuple[str, ...]
+    #: Where its config stands in the node.
+    config_path: tuple[str, ...]
+    #: False for one that stands for a map's `workflow` key: the map's own config is what is checked.
+    written: bool = True
 
     @property
     def reads_all(self) -> bool:
@@ -34,10 +40,15 @@ def bodies_of(raw: dict[str, Json]) -> Iterator[Body]:
     """The bodies of a node as it stands in the document. What is no object is left to the schema."""
     undo = raw.get("compensate")
     if isinstance(undo, dict):
-        yield Body("compensate", undo, ("compensate",))
+        yield Body("compensate", undo, ("compensate",), ("compensate", "config"))
     config = raw.get("config")
-    if raw.get("type") == "map" and isinstance(config, dict) and isinstance(config.get("body"), dict):
-        yield Body("body", config["body"], ("config", "body"))
+    if raw.get("type") != "map" or not isinstance(config, dict):
+        return
+    if isinstance(config.get("body"), dict):
+        yield Body("body", config["body"], ("config", "body"), ("config", "body", "config"))
+    elif isinstance(config.get("workflow"), str):
+        part = {"type": "workflow", "config": {name: config[name] for name in _CALL if name in config}}
+        yield Body("body", part, ("config",), ("config",), written=False)
 
 
 def own_config(raw: dict[str, Json]) -> Json:
@@ -45,7 +56,7 @@ def own_config(raw: dict[str, Json]) -> Json:
     config = raw.get("config")
     if raw.get("type") != "map" or not isinstance(config, dict):
         return config
-    return {key: value for key, value in config.items() if key != "body"}
+    return {key: value for key, value in config.items() if key not in ("body", *_CALL)}
 
 
 def handlers_of(part: dict[str, Json]) -> Iterator[tuple[str, tuple[str | int, ...]]]:

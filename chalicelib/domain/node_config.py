@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, WithJsonSchema, WrapVa
 from pydantic_core import PydanticCustomError
 
 from chalicelib.domain.agent_config import AgentConfig
-from chalicelib.domain.call_config import WorkflowConfig
+from chalicelib.domain.call_config import Reference, WorkflowConfig
 from chalicelib.domain.schema import Name, Part
 
 Json = Any
@@ -70,10 +70,7 @@ _Seconds = Annotated[
     _late,
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": MAX_WAIT_S}, {"type": "string"}]}),
 ]
-_Method = Annotated[
-    Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
-    _late,
-]
+_Method = Annotated[Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"], _late]
 _STATUS_SCHEMA = {"type": ["integer", "string"]}
 _Statuses = Annotated[
     list[Annotated[Any, BeforeValidator(_status), _late]],
@@ -155,7 +152,9 @@ class MapConfig(Part):
     items: Any
     max_concurrency: Annotated[int, Field(ge=1), _late] | None = None
     tolerate_failures: Annotated[int | str, _late] | None = None
-    body: dict[str, Any]
+    body: dict[str, Any] | None = None
+    workflow: Reference | None = None
+    input: Any = None
 
 
 class QueueConfig(Part):

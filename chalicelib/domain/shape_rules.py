@@ -74,7 +74,8 @@ def _check_node(document: Json, index: int, node: dict[str, Json], problems: Pro
     else:
         _check_config(document, node, ("nodes", index), problems)
     for body in bodies_of(node):
-        _check_body(document, body, ("nodes", index, *body.path), problems)
+        if body.written:
+            _check_body(document, body, ("nodes", index, *body.path), problems)
 
 
 def _check_body(document: Json, body: Body, where: Loc, problems: ProblemList) -> None:

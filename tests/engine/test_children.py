@@ -152,13 +152,17 @@ def test_a_map_calls_a_child_for_each_item(harness: Harness) -> None:
     nodes = [
         {"id": "call", "type": "map", "config": {"items": "${input}", "body": body, "max_concurrency": 2}},
         {"id": "same", "type": "map", "config": {"items": "${input}", "body": passing}},
+        {"id": "short", "type": "map", "config": {"items": "${input}", "workflow": "sub"}},
+        {"id": "given", "type": "map", "config": {"items": "${input}", "workflow": "sub", "input": "${item + 5}"}},
     ]
     run_id = harness.run({"nodes": nodes}, [1, 2, 3])["run_id"]
     assert harness.output(run_id) == {
         "call": [{"work": 10}, {"work": 21}, {"work": 32}],
         "same": [{"work": 1}, {"work": 2}, {"work": 3}],
+        "short": [{"work": 1}, {"work": 2}, {"work": 3}],
+        "given": [{"work": 6}, {"work": 7}, {"work": 8}],
     }
-    assert len(harness.directory.query(children(run_id))) == 6
+    assert len(harness.directory.query(children(run_id))) == 12
 
 
 def test_a_map_past_its_tolerance_cancels_the_other_children(harness: Harness) -> None:

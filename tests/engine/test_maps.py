@@ -316,7 +316,11 @@ def test_repeated_signals_of_items_change_nothing(harness: Harness) -> None:
     ("change", "path"),
     [
         ({"retry": {"max_attempts": 2}}, "/nodes/0/retry"),
-        ({"config": {"items": []}}, "/nodes/0/config/body"),
+        ({"config": {"items": []}}, "/nodes/0/config"),
+        ({"config": {"items": [], "body": DOUBLE, "workflow": "w"}}, "/nodes/0/config"),
+        ({"config": {"items": [], "body": DOUBLE, "input": 1}}, "/nodes/0/config/input"),
+        ({"config": {"items": [], "workflow": "w@1@2"}}, "/nodes/0/config/workflow"),
+        ({"config": {"items": [], "workflow": "w", "input": "${nope.x}"}}, "/nodes/0/config/input"),
         ({"config": {"items": [], "body": {"type": "map"}}}, "/nodes/0/config/body/type"),
         ({"config": {"items": [], "body": {"type": "function"}}}, "/nodes/0/config/body/config"),
         ({"config": {"items": [], "body": {"type": "function", "config": {"handler": "echo", "params": "${nope.x}"}}}},
