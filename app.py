@@ -17,6 +17,7 @@ from chalicelib.api import (
     redo,
     run_events,
     runs,
+    schedules,
     service,
     starts,
     tasks,
@@ -29,6 +30,7 @@ from chalicelib.handlers import blueprints
 app = Chalice(app_name="graft", configure_logs=False)
 app.register_blueprint(workflows.blueprint)
 app.register_blueprint(versions.blueprint)
+app.register_blueprint(schedules.blueprint)
 app.register_blueprint(starts.blueprint)
 app.register_blueprint(runs.blueprint)
 app.register_blueprint(controls.blueprint)

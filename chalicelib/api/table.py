@@ -7,6 +7,7 @@ from typing import Final
 from chalicelib.api.catalog_table import CATALOG_ROUTES
 from chalicelib.api.people_table import PEOPLE_ROUTES
 from chalicelib.api.route import ANY, LINK, PAGE, PREFIX, PUBLIC, TASK, Route
+from chalicelib.api.schedule_table import SCHEDULE_ROUTES
 
 __all__ = ["ANY", "BY_ID", "LINK", "PREFIX", "PUBLIC", "ROUTES", "TASK", "Route"]
 
@@ -26,6 +27,7 @@ _REASON = {
 ROUTES: Final[tuple[Route, ...]] = (
     *CATALOG_ROUTES,
     *PEOPLE_ROUTES,
+    *SCHEDULE_ROUTES,
     Route(
         "start_saved_run",
         "POST",

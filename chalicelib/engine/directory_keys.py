@@ -140,3 +140,23 @@ def approval_key(tenant: str, since_ms: int, run_id: str, token: str) -> Key:
 def approval_position(since_ms: int, run_id: str, token: str) -> str:
     """Where a human node that waits stands among those of its tenant."""
     return f"{since_ms:0{TIME_DIGITS}d}#{run_id}#{token}"
+
+
+def schedule_key(tenant: str, name: str, schedule: str) -> Key:
+    """One schedule of a workflow."""
+    return workflow(tenant, name), f"s#{schedule}"
+
+
+#: Partitions of the schedules that are due at some time; a pass reads all of them.
+DUE_SHARDS = 4
+
+
+def due_key(tenant: str, name: str, schedule: str, wake_at: int, generation: str) -> Key:
+    """When one state of a schedule is to be looked at. `generation` is that state's own, so no other has this key."""
+    shard = zlib.crc32(f"{tenant}#{name}#{schedule}".encode()) % DUE_SHARDS
+    return due_partition(shard), f"{wake_at:0{TIME_DIGITS}d}#{generation}"
+
+
+def due_partition(shard: int) -> str:
+    """One partition of the times at which schedules of all tenants are due, sorted by time."""
+    return f"due#{shard}"

@@ -1,4 +1,4 @@
-"""The scheduled Lambdas: timeouts, and the sweep over live runs."""
+"""The scheduled Lambdas: timeouts, the sweep over live runs, and the starts that schedules are due to make."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 from chalice.app import Blueprint, CloudWatchEvent
 
 from chalicelib.engine.directory_keys import LIVE_SHARDS
+from chalicelib.engine.schedule_runs import start_due_runs
 from chalicelib.engine.supervise import detect_timeouts, sweep
 from chalicelib.wiring import services, settings
 
@@ -37,3 +38,9 @@ def due_ticks(tick: int) -> range:
     first = max(_last[0] + 1, tick - LIVE_SHARDS + 1) if _last else tick
     _last[:] = [tick]
     return range(first, tick + 1)
+
+
+@blueprint.schedule("rate(1 minute)", name="starts")
+def starts(event: CloudWatchEvent) -> dict[str, int]:
+    """Start the runs of saved workflows whose schedules are due."""
+    return {"schedules": start_due_runs(services())}

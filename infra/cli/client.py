@@ -50,6 +50,10 @@ class Api:
         """PATCH, repeated as POST is, and only of what `if_match` numbers, if that is given. Raises CliError."""
         return self._call("PATCH", path, body, {}, {} if if_match is None else {"If-Match": f'"{if_match}"'})
 
+    def delete(self, path: str) -> Json:
+        """DELETE; repeated after a broken connection it may find nothing any more. Raises CliError."""
+        return self._call("DELETE", path, None, {})
+
     def close(self) -> None:
         """Close all connections."""
         self._pool.clear()
@@ -61,7 +65,7 @@ class Api:
         url = f"{self.url}{PREFIX}{path}" + (f"?{urlencode(given)}" if given else "")
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", **(more or {})}
         data = None
-        if method != "GET":
+        if method not in ("GET", "DELETE"):
             headers |= {"Content-Type": "application/json", "Idempotency-Key": uuid.uuid4().hex}
             data = json.dumps(body).encode()
         status, text = self._send(method, url, data, headers)

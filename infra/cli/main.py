@@ -18,6 +18,7 @@ from infra.cli import (
     patches,
     redo,
     runs,
+    schedules,
     show,
     tokens,
     workflows,
@@ -47,6 +48,7 @@ runs.app.command("signal")(approvals.signal)
 app.add_typer(runs.app, name="runs")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(workflows.app, name="workflows")
+app.add_typer(schedules.app, name="schedules")
 app.add_typer(local.app, name="local")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(tokens.app, name="token")

@@ -18,6 +18,7 @@ WRITTEN_FOR = "dev"
 ROLES = (
     "api",
     "coordinator",
+    "starts",
     "sweep",
     "timeouts",
     "dead-signals",

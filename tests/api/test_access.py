@@ -29,6 +29,7 @@ BODIES = {
     "patch_workflow": [],
     "move_tag": {"version": 1},
     "decide_node": {"approved": True},
+    "set_schedule": {"rate": "1 hour", "input": {"n": 1}},
 }
 QUERIES = {"diff_versions": "?from=1"}
 #: Routes that name nothing: another tenant gets its own, empty or new.
@@ -57,6 +58,8 @@ def filled(api: Api, route: Route) -> str:
     api.post("artifacts", {"sha256": sha256, "size": 3})
     api.post("workflows", {"name": "one", "workflow": ONE, "tag": "prod"})
     run_id = api.post("runs", {"workflow": ONE, "input": {"n": 1}}).json["run_id"]
+    if "{schedule}" in route.path:
+        api.call("PUT", "workflows/one/schedules/s", BODIES["set_schedule"])
     if route.id == "revert_patch":
         api.post(f"runs/{run_id}/patch", {"operations": [{"op": "add", "path": "/metadata", "value": {}}]})
     names = {
@@ -66,6 +69,7 @@ def filled(api: Api, route: Route) -> str:
         "node_id": "a",
         "sha256": sha256,
         "token": "none",
+        "schedule": "s",
         "n": "1",
     }
     return route.full_path.format(**names) + QUERIES.get(route.id, "")
@@ -77,6 +81,8 @@ REFUSED_AT_FIRST = {"redrive_run", "rerun_node", "skip_node", "decide_node", "ma
 
 def reached(route: Route) -> set[int]:
     """Statuses that show that the credential was let through."""
+    if route.id == "delete_schedule":
+        return {route.status, 404}  # the second time there is nothing left to delete
     return {route.status, 409} if route.id in REFUSED_AT_FIRST else {route.status}
 
 

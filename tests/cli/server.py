@@ -40,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    do_GET = do_POST = do_PUT = do_PATCH = _do
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _do
 
     def log_message(self, *args):
         pass

@@ -177,7 +177,7 @@ def test_the_one_failed_message_of_a_batch_comes_again_and_its_neighbour_does_no
 
 
 def test_the_scheduled_functions_do_their_work(deployed: Deployed):
-    for name, told in (("timeouts", "expired"), ("sweep", "runs")):
+    for name, told in (("timeouts", "expired"), ("sweep", "runs"), ("starts", "schedules")):
         answer = deployed.client("lambda").invoke(
             FunctionName=f"graft-dev-{name}", Payload=json.dumps(schedule_event(name))
         )

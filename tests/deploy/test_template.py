@@ -25,7 +25,7 @@ READERS = {
     "DeadHttpTasks": ("TasksHttpDlq", 60, 2),
     "DeadAgentTasks": ("TasksAgentDlq", 60, 2),
 }
-FUNCTIONS = {"APIHandler", "Sweep", "Timeouts", *READERS}
+FUNCTIONS = {"APIHandler", "Starts", "Sweep", "Timeouts", *READERS}
 IN_THE_NETWORK = FUNCTIONS - {"FunctionWorker", "HttpWorker", "AgentWorker"}
 ENVIRONMENT = {
     "GRAFT_STAGE",
