@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+from collections import Counter
 
 import pytest
 import redis
@@ -516,6 +517,31 @@ def test_an_idle_pass_costs_one_query_a_shard(harness: Harness) -> None:
     harness.directory._fault = calls.append
     assert tick(harness, HOUR - 1) == 0
     assert calls == ["directory.query"] * DUE_SHARDS
+
+
+def test_a_time_costs_its_start_and_the_calls_of_one_claim(harness: Harness) -> None:
+    """The other schedules' number does not matter."""
+    save(harness, QUICK)
+    put(harness, rate="1 minute")
+    for n in range(30):
+        put(harness, name=f"s{n}")
+    calls: list[str] = []
+    for ports in (harness.directory, harness.journal, harness.queues):
+        ports._fault = calls.append
+    assert tick(harness, MINUTE) == 1
+    made = Counter(call.removesuffix(".before") for call in calls if not call.endswith(".after"))
+    assert made.pop("directory.query") == DUE_SHARDS
+    # The claim and the note of it are each an entry, a record on condition, and the end of the old entry.
+    assert made == {
+        "directory.get": 4,
+        "directory.put": 2,
+        "directory.replace": 2,
+        "directory.delete": 2,
+        "directory.put_new": made["directory.put_new"],
+        "journal.append": 1,
+        "queues.send": 1,
+    }
+    assert made["directory.put_new"] <= 2  # the day of the runs list, once a process; the plan's place
 
 
 def test_tenants_have_their_own_schedules(harness: Harness) -> None:
