@@ -22,6 +22,7 @@ from chalicelib.api import (
     starts,
     tasks,
     versions,
+    workflow_settings,
     workflows,
 )
 from chalicelib.handlers import blueprints
@@ -31,6 +32,7 @@ app = Chalice(app_name="graft", configure_logs=False)
 app.register_blueprint(workflows.blueprint)
 app.register_blueprint(versions.blueprint)
 app.register_blueprint(schedules.blueprint)
+app.register_blueprint(workflow_settings.blueprint)
 app.register_blueprint(starts.blueprint)
 app.register_blueprint(runs.blueprint)
 app.register_blueprint(controls.blueprint)

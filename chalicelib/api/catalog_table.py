@@ -65,6 +65,22 @@ CATALOG_ROUTES: Final[tuple[Route, ...]] = (
         query={"from": "A version's number or tag.", "to": "Another one's; the latest without it."},
     ),
     Route(
+        "set_settings",
+        "PUT",
+        "/workflows/{name}/settings",
+        "workflows:write",
+        "Limit how many runs of a workflow go at a time; further ones wait, PENDING.",
+        body={"max_running": "From 1 to 1,000; null lifts the limit."},
+        required=("max_running",),
+    ),
+    Route(
+        "get_settings",
+        "GET",
+        "/workflows/{name}/settings",
+        "runs:read",
+        "Read a workflow's limit, which runs count, and which wait in which order.",
+    ),
+    Route(
         "move_tag",
         "PUT",
         "/workflows/{name}/tags/{tag}",

@@ -23,7 +23,7 @@ from chalicelib.engine.views import run_links
 
 Json = Any
 blueprint = Blueprint(__name__)
-_MEMBERS = ("input", "run_id", "timeout_ms", "version", "tag")
+_MEMBERS = ("input", "run_id", "timeout_ms", "priority", "version", "tag")
 
 
 @operation(blueprint)
@@ -65,10 +65,13 @@ def _start_version(call: Call, body: dict[str, Json], version: Version) -> Answe
     if number != version.version:
         version = Catalog(call.services.directory, call.tenant).version(version.name, number)
     plan = call.services.plans.load(version.hash)
-    return _start(call, body, plan, {"name": version.name, "version": version.version})
+    workflow = {"name": version.name, "version": version.version}
+    return _start(call, body, plan, workflow, limited=version.limited)
 
 
-def _start(call: Call, body: dict[str, Json], plan: Plan, workflow: dict[str, Json]) -> Answer:
+def _start(
+    call: Call, body: dict[str, Json], plan: Plan, workflow: dict[str, Json], *, limited: bool = False
+) -> Answer:
     services = call.services
     _check_size(call, plan)
     key = key_of(call)
@@ -83,6 +86,8 @@ def _start(call: Call, body: dict[str, Json], plan: Plan, workflow: dict[str, Js
         idempotency_key=None if key is None else f"{call.route.method} {call.path} {call.pins['at']} {key}",
         timeout_ms=_timeout(body.get("timeout_ms")),
         name=workflow["name"],
+        limited=limited,
+        priority=_priority(body.get("priority")),
     )
     try:
         run_id = begin(services, request)
@@ -118,3 +123,12 @@ def _timeout(value: Json) -> int | None:
         return value
     problem = Problem("bad_number", "/timeout_ms", f"Send milliseconds from 1 to {MAX_MS}.")
     raise InvalidInput("timeout_ms is not a time that a run can take.", (problem,))
+
+
+def _priority(value: Json) -> int:
+    if value is None:
+        return 0
+    if isinstance(value, int) and not isinstance(value, bool) and -100 <= value <= 100:
+        return value
+    problem = Problem("bad_number", "/priority", "Send a whole number from -100 to 100; the highest begins first.")
+    raise InvalidInput("priority is not such a number.", (problem,))

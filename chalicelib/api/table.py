@@ -15,6 +15,7 @@ _START = {
     "input": "The run's input, any JSON (default {}).",
     "run_id": "An id of your choice; the same id with the same body is the same run.",
     "timeout_ms": "The run's timeout in milliseconds.",
+    "priority": "From -100 to 100 (default 0): which run begins first where they wait for a place.",
     "version": "A saved version's number.",
     "tag": "A saved version's tag.",
 }

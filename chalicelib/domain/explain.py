@@ -10,7 +10,7 @@ from chalicelib.domain.children import child_run_id
 from chalicelib.domain.explain_held import held_problems, held_wait
 from chalicelib.domain.explain_joins import waiting_joins
 from chalicelib.domain.explain_summary import ended, sentence
-from chalicelib.domain.ids import UNDO, Job, Token, bare, parse_token
+from chalicelib.domain.ids import START, UNDO, Job, Token, bare, parse_token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import timestamp
 from chalicelib.domain.node_kinds import node_at
@@ -98,6 +98,8 @@ def _wait(facts: Facts, node: str, token: Token, began: Began) -> dict[str, Json
     """What the token waits for and what would move it."""
     if facts.state["meta"]["status"] == "PAUSED" and token.text in facts.state["ready"]:
         return {"waits_for": "resume", "moved_by": "Resuming the run: POST /runs/{id}/resume."}
+    if token.node == START and "limited" in facts.state["meta"]:
+        return {"waits_for": "place", "moved_by": "The end of another run of its workflow, or a higher max_running."}
     if began.kind == "t":
         return _task(facts, node, token, began)
     if began.kind == "i":
@@ -151,8 +153,8 @@ def _token_problems(facts: Facts, node: str, token: Token, began: Began, usual: 
     if due is not None and facts.now_ms > int(due) + LATE_MS:
         found.append(("overdue", f"It was due at {timestamp(int(due))}: are timers and the timeout detector running?"))
     marked = facts.state["ready"].get(token.text, "")
-    running = facts.state["meta"]["status"] != "PAUSED"
-    if running and marked.startswith("r") and facts.now_ms > int(marked[1:]) + LATE_MS:
+    held = facts.state["meta"]["status"] == "PAUSED" or (token.node == START and "limited" in facts.state["meta"])
+    if not held and marked.startswith("r") and facts.now_ms > int(marked[1:]) + LATE_MS:
         found.append(("unsent", "Nobody sent it for over a minute: is the sweep running?"))
     if began.kind == "h":
         found += held_problems(facts.state["box"], began)

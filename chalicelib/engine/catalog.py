@@ -31,6 +31,8 @@ class Version:
     hash: str
     created_at: int
     created_by: str
+    #: Whether the workflow has had a limit of runs: its starts look it up, those of others need not.
+    limited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,36 @@ class Catalog:
         found = self.directory.query(keys.workflow(self.tenant, name), prefix="t#", limit=1000)
         return {record["tag"]: record["version"] for _, record in found}
 
+    def limit(self, name: str) -> int | None:
+        """How many runs of the workflow may go at a time; None where that is not limited."""
+        record = self.directory.get(keys.settings_key(self.tenant, name))
+        return None if record is None else record["max_running"]
+
+    def set_limit(self, name: str, max_running: int | None, *, by: str, at: int) -> None:
+        """Limit how many runs of the workflow go at a time; None lifts it. Raises NotFound.
+
+        The setting is written before the versions are marked, and looked up after a version is made: none is missed.
+        """
+        self._latest(name)
+        record = {"max_running": max_running, "at": at, "by": by}
+        self.directory.put(keys.settings_key(self.tenant, name), record)
+        before: int | None = None
+        while max_running is not None:
+            page = self.versions(name, 200, before) if before != 1 else []
+            for version in page:
+                if not version.limited:
+                    self._mark(name, version.version)
+            if not page or page[-1].version == 1:
+                return
+            before = page[-1].version
+
+    def _mark(self, name: str, number: int) -> None:
+        """Let the version's starts look up the limit."""
+        key = keys.version_key(self.tenant, name, number)
+        record = self.directory.get(key)
+        if record is not None and not record.get("limited"):
+            self.directory.replace(key, {**record, "limited": True}, {"hash": record["hash"]})
+
     def _latest(self, name: str) -> int:
         head = self._head(name)
         if head is None:
@@ -172,6 +204,8 @@ class Catalog:
     def _complete(self, head: Mapping[str, Json] | None, version: Version) -> None:
         """Make a version findable by content, then raise the head to it unless another did so."""
         name = version.name
+        if self.limit(name) is not None:
+            self._mark(name, version.version)
         self.directory.put_new(keys.content_key(self.tenant, name, version.hash), {"version": version.version})
         new = {
             "name": name,
@@ -188,4 +222,11 @@ class Catalog:
 
 
 def _version(name: str, record: Mapping[str, Json]) -> Version:
-    return Version(name, record["version"], record["hash"], record["created_at"], record["created_by"])
+    return Version(
+        name,
+        record["version"],
+        record["hash"],
+        record["created_at"],
+        record["created_by"],
+        record.get("limited", False),
+    )

@@ -14,6 +14,7 @@ from chalicelib.domain.ripe import ripe_tokens
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.acting import act
 from chalicelib.engine.flush import flush_upto
+from chalicelib.engine.places import enter, is_start, leave_or_log
 from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.rebuild import behind_journal, ensure_present, give_way
 from chalicelib.engine.run_records import RECORD_META
@@ -96,11 +97,14 @@ def send_waiting(services: Services, run_id: str, before_ms: int) -> int:
     if state is None or state["meta"]["status"] not in ("RUNNING", "PENDING"):
         return 0
     jobs: list[str] = []
-    last = 0
+    last, waits = 0, False
     unsent = [name for name, since in state["ready"].items() if since.startswith("r") and int(since[1:]) <= before_ms]
     for name in dict.fromkeys((*unsent, *ripe_tokens(state))):
         record = state["tok"].get(name)
         if record is None:
+            continue
+        if "limited" in state["meta"] and is_start(name):
+            waits = True
             continue
         began = parse_began(record)
         if began.kind != "h" or is_waiting(services.plans.load(began.graph), parse_token(name)):
@@ -109,6 +113,8 @@ def send_waiting(services: Services, run_id: str, before_ms: int) -> int:
     if last > int(state["meta"]["mark"]):
         flush_upto(services, run_id, last)  # another commit may be on its way to the journal: nothing leaves before
     continue_jobs(services, jobs)
+    if waits:
+        enter(services, run_id, state["meta"])
     return len(jobs)
 
 
@@ -158,5 +164,7 @@ def _commit(services: Services, run_id: str, actor: str, decide: Callable[[Meta]
                 return
             continue
         if act(services, run_id, actor, meta, draft):
+            if draft.final and "limited" in meta:
+                leave_or_log(services, run_id, meta)
             return
     raise Unavailable(f"Run {run_id} changed too often meanwhile; send the request again.")

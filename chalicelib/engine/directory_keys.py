@@ -160,3 +160,23 @@ def due_key(tenant: str, name: str, schedule: str, wake_at: int, generation: str
 def due_partition(shard: int) -> str:
     """One partition of the times at which schedules of all tenants are due, sorted by time."""
     return f"due#{shard}"
+
+
+def settings_key(tenant: str, name: str) -> Key:
+    """What a workflow is set to, whatever its version."""
+    return workflow(tenant, name), "settings"
+
+
+def places(tenant: str, name: str) -> str:
+    """The partition of a limited workflow's places, and of the runs that wait for one."""
+    return f"places#{tenant}#{name}"
+
+
+def place_key(tenant: str, name: str, number: int) -> Key:
+    """One place: whose run has it."""
+    return places(tenant, name), f"p#{number:06d}"
+
+
+def waiting_key(tenant: str, name: str, priority: int, created_ms: int, run_id: str) -> Key:
+    """One run that waits for a place; sorts by priority (-100 to 100, the highest first), then by age."""
+    return places(tenant, name), f"w#{100 - priority:03d}#{run_position(created_ms, run_id)}"

@@ -14,6 +14,7 @@ from chalicelib.domain.ids import Job, Token, job_id, parse_token
 from chalicelib.domain.journal import Item
 from chalicelib.engine.flush import Written, journal_item, write_items
 from chalicelib.engine.history import advance_snapshot
+from chalicelib.engine.places import leave_ended
 from chalicelib.engine.ports import JournalItem, Outgoing
 from chalicelib.engine.rebuild import give_way
 from chalicelib.engine.services import Services
@@ -176,6 +177,7 @@ class Effects:
                 services.store.acknowledge(acks)
             except Unavailable:
                 log.warning("the journaled mark was not moved; the next step of these runs moves it")
+        leave_ended(services, [item for run_id in written for item in self.runs[run_id].items.values()])
         for run_id, last in written.items():
             if self.runs[run_id].passed(EVERY, last.no):
                 advance_snapshot(services, run_id)

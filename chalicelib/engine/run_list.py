@@ -66,6 +66,7 @@ def run_list_record(run_id: str, meta: Mapping[str, str]) -> dict[str, Json]:
         "finished_at": int(meta["finished_at"]) if meta.get("finished_at") else None,
         "parent": parent_view(meta),
         "end_seq": int(meta["end_seq"]) if meta.get("end_seq") else None,
+        **({name: meta[name] for name in ("limited", "priority") if meta.get("limited")}),
         "list_key": list(keys.run_list_key(meta["tenant"], created, run_id)),
     }
 

@@ -11,7 +11,7 @@ from chalicelib.engine.ports import RunRecord
 from chalicelib.engine.run_list import run_list_record
 
 #: Meta fields that the records are made of.
-RECORD_META = ("tenant", "workflow", "version", "created_at", "started_at", "parent")
+RECORD_META = ("tenant", "workflow", "version", "created_at", "started_at", "parent", "limited", "priority")
 
 
 def with_record(draft: Draft, meta: Mapping[str, str | None]) -> Draft:

@@ -20,6 +20,7 @@ from chalicelib.domain.limits import lowered
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.directory_keys import run_head_key
 from chalicelib.engine.flush import ending_records, journal_item
+from chalicelib.engine.places import enter
 from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.run_list import announce_day
 from chalicelib.engine.run_records import run_records
@@ -45,10 +46,14 @@ class StartRequest:
     #: For a child run: the waiting call, and the levels of child runs that may be below the child.
     parent: Job | None = None
     left: int | None = None
+    #: Of a saved workflow whose runs may have to wait for a place, the one of the highest priority (-100 to 100) first.
+    limited: bool = False
+    priority: int = 0
 
     def digest(self) -> str:
         """What two starts under one key must agree in."""
         parts = [self.plan.hash, self.workflow, self.input, self.timeout_ms, self.name]
+        parts += [self.priority] if self.priority else []
         return hashlib.sha256(compact(parts).encode()).hexdigest()
 
 
@@ -130,6 +135,8 @@ def _creation(services: Services, request: StartRequest, *, refused: bool = Fals
     }
     if request.parent is not None:
         draft.meta |= {"parent": parent_text(request.parent), "depth_left": str(request.left or 0)}
+    if request.limited:
+        draft.meta |= {"limited": "1", "priority": str(request.priority)}
     timeout = request.timeout_ms or plan.timeout_ms
     if refused:
         draft.emits, draft.final = [], True
@@ -158,6 +165,9 @@ def launch(services: Services, run_id: str, text: str) -> None:
     timeout_at = item.body["meta"].get("timeout_at")
     if timeout_at:
         services.store.put_due({f"run:{run_id}": int(timeout_at)})
+    if item.body["meta"].get("limited"):
+        enter(services, run_id, item.body["meta"])
+        return
     job = Job(run_id, Token(START).text, item.no, item.id, item.id, 0, item.body["graph"])
     message = continue_text([job_id(job, services.secret)])
     services.queues.send([Outgoing("completion-signals", message)])

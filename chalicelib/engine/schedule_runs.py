@@ -145,6 +145,7 @@ def _request(services: Services, schedule: Record, start: Record) -> StartReques
         input=filled(schedule["input"], schedule["name"], start["due_at"]),
         run_id=start["run_id"],
         name=workflow,
+        limited=version.limited,
     )
 
 

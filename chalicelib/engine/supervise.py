@@ -13,6 +13,7 @@ from chalicelib.engine.controls import send_waiting, time_out_run
 from chalicelib.engine.directory_keys import LIVE_SHARDS, live_partition
 from chalicelib.engine.flush import flush_run
 from chalicelib.engine.history import catch_up
+from chalicelib.engine.places import leave
 from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.rearm import rearm
 from chalicelib.engine.rebuild import behind_journal, ensure_present, give_way, position
@@ -96,18 +97,23 @@ def sweep(services: Services, tick: int, grace_ms: int = GRACE_MS) -> int:
         start = page[-1][0]
 
 
-def _write(services: Services, run_id: str) -> None:
+def _write(services: Services, run_id: str, meta: Json) -> None:
     """Write what is unwritten; where the journal refuses it, the run's state in the store gives way."""
     try:
         flush_run(services, run_id)
     except Unavailable:
         give_way(services, run_id)
+        return
+    if meta["status"] in ENDED and "limited" in meta:
+        leave(services, run_id, meta)
 
 
 def _look_after(services: Services, partition: str, run_id: str, record: Json, grace_ms: int) -> None:
     """One live run: rebuild it if the store lost it or fell behind, write what is unwritten, put back deadlines that
     the index lost, send what nobody sent or what may be gone from its queue; or let it go."""
     now = services.clock.now_ms()
+    if record["status"] in ENDED and record.get("limited"):
+        leave(services, run_id, record)
     stored = services.store.snapshot(run_id, ("meta",))
     if record["status"] in ENDED and now - int(record["finished_at"] or now) >= grace_ms:
         if stored is not None:
@@ -118,7 +124,7 @@ def _look_after(services: Services, partition: str, run_id: str, record: Json, g
         return
     meta = stored["meta"] if stored else ensure_present(services, run_id)
     if int(meta["no"]) > int(meta["mark"]):
-        _write(services, run_id)
+        _write(services, run_id, meta)
     if stored is not None and behind_journal(services, run_id, meta):
         give_way(services, run_id)
         stored = None

@@ -11,6 +11,7 @@ from chalicelib.domain.errors import BadSignal, Unavailable
 from chalicelib.domain.ids import Job, bare, job_id, parse_job_id, parse_token, worked_on
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.acting import act
+from chalicelib.engine.places import leave_or_log
 from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.rebuild import ensure_present
 from chalicelib.engine.run_records import RECORD_META
@@ -96,5 +97,7 @@ def end_run(services: Services, job: Job, reason: str) -> None:
         event = Event("run_failed", data={"error": error})
         draft = Draft(cancel_all=True, final=True, meta={**shown, **last}, events=[event])
         if act(services, job.run_id, "graft", meta, draft):
+            if "limited" in meta:
+                leave_or_log(services, job.run_id, meta)
             return
     raise Unavailable(f"Run {job.run_id} changed too often meanwhile.")

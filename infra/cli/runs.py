@@ -26,6 +26,9 @@ def run(
     given: Annotated[str | None, typer.Option("--input", help="The input as JSON, or @file.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the run until it ends.")] = False,
     run_id: Annotated[str | None, typer.Option("--run-id", help="An id of your choice.")] = None,
+    priority: Annotated[
+        int | None, typer.Option(min=-100, max=100, help="Which run begins first where they wait for a place.")
+    ] = None,
     url: Url = None,
     token: Token = None,
     as_json: AsJson = False,
@@ -34,6 +37,8 @@ def run(
     body: dict[str, Json] = {"workflow": workflow_of(workflow), "input": read_input(given)}
     if run_id:
         body["run_id"] = run_id
+    if priority is not None:
+        body["priority"] = priority
     api = connect(url, token)
     started = api.post("/runs", body)
     if watch:

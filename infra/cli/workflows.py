@@ -159,3 +159,28 @@ def tag(
     if version is None:
         rows = [(move.get("version"), show.moment(move.get("at")), move.get("by")) for move in found["history"]]
         show.table(("version", "since", "by"), rows)
+
+
+@app.command("limit")
+def limit(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The workflow's name.")],
+    most: Annotated[
+        str | None, typer.Argument(metavar="[N|none]", help="So many runs at a time; none lifts it.")
+    ] = None,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Limit how many runs of a workflow go at a time; without a number, show the limit and which runs wait."""
+    if most is not None and most != "none" and not (most.isascii() and most.isdigit()):
+        raise CliError("Pass a whole number, or none.")
+    api, path = connect(url, token), f"/workflows/{segment(name)}/settings"
+    wanted = None if most in (None, "none") else int(most or 0)
+    found = api.get(path) if most is None else api.put(path, {"max_running": wanted})
+    if as_json:
+        show.print_json(found)
+        return
+    most_now = found.get("max_running")
+    show.say(f"{name} runs without a limit." if most_now is None else f"{name} runs {most_now} at a time.")
+    show.say(f"running: {', '.join(found['running']) or 'none'}")
+    show.say(f"waiting: {', '.join(found['waiting']) or 'none'}")

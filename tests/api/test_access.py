@@ -29,6 +29,7 @@ BODIES = {
     "patch_workflow": [],
     "move_tag": {"version": 1},
     "decide_node": {"approved": True},
+    "set_settings": {"max_running": 2},
     "set_schedule": {"rate": "1 hour", "input": {"n": 1}},
 }
 QUERIES = {"diff_versions": "?from=1"}

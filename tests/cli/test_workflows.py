@@ -17,6 +17,8 @@ ANSWERS = {
     ("GET", "/workflows/w"): {"name": "w", "version": 3, "workflow": OLD},
     ("GET", "/runs/r1/workflow"): NEW,
     ("PATCH", "/workflows/w"): {"name": "w", "version": 4},
+    ("GET", "/workflows/w/settings"): {"name": "w", "max_running": 2, "running": ["r1"], "waiting": ["r2", "r3"]},
+    ("PUT", "/workflows/w/settings"): {"name": "w", "max_running": None, "running": [], "waiting": []},
     ("POST", "/workflows"): {"name": "w", "version": 5},
     ("PUT", "/workflows/w/tags/prod"): {"name": "w", "tag": "prod", **MOVE},
     ("GET", "/workflows/w/tags/prod"): {"name": "w", "tag": "prod", **MOVE, "history": [MOVE], "next_cursor": None},
@@ -109,3 +111,16 @@ def test_a_diff_needs_two_things_to_compare(ask):
     for words in (["w"], ["w", "--from", "1", "--to", "2", "--run", "r1"]):
         code, _, asked = ask("diff", *words)
         assert (code, asked) == (2, [])
+
+
+def test_a_limit_of_runs_is_shown_set_and_lifted(ask):
+    code, out, asked = ask("limit", "w")
+    assert (code, asked[0][0]) == (0, "GET") and "2 at a time" in out and "r2, r3" in out
+    for word, number in (("5", 5), ("none", None)):
+        code, out, asked = ask("limit", "w", word)
+        assert (code, asked[0][:2], asked[0][3]) == (
+            0,
+            ("PUT", "/api/v1/workflows/w/settings"),
+            {"max_running": number},
+        )
+    assert ask("limit", "w", "many")[0] == 2

@@ -80,3 +80,18 @@ def test_a_trigger_starts_a_run_and_a_deleted_schedule_is_gone(api):
     assert api.finish(reply.json["run_id"])["status"] == "COMPLETED"
     assert api.call("DELETE", "/workflows/w/schedules/t").status == 200
     assert api.get("/workflows/w/schedules/t").status == 404
+
+
+def test_a_limit_holds_on_a_whole_stack_and_every_run_ends(api):
+    saved = api.post("/workflows", {"name": "narrow", "workflow": document(function("a"), function("b"))})
+    assert saved.status == 201, saved.raw
+    assert api.call("PUT", "/workflows/narrow/settings", {"max_running": 2}).status == 200
+    started = [api.post("/workflows/narrow/runs", {"priority": n}).json["run_id"] for n in range(12)]
+
+    def ended():
+        view = api.get("/workflows/narrow/settings").json
+        assert len(view["running"]) <= 2
+        return not view["running"] and not view["waiting"]
+
+    eventually(ended, RUN_S, "the end of all runs")
+    assert {api.run(run_id)["status"] for run_id in started} == {"COMPLETED"}

@@ -6,7 +6,7 @@ import pytest
 
 from chalicelib.domain.errors import Conflict
 from chalicelib.engine.controls import cancel_run, pause_run, resume_run
-from chalicelib.engine.directory_keys import LIVE_SHARDS
+from chalicelib.engine.directory_keys import LIVE_SHARDS, run_head_key
 from chalicelib.engine.history import load_state
 from chalicelib.engine.supervise import GRACE_MS, UNSENT_MS, detect_timeouts, sweep
 from tests.engine.harness import Harness
@@ -173,3 +173,29 @@ def test_a_store_that_fell_behind_and_moved_on_gives_way_to_the_journal(harness:
     types = [event["type"] for event in harness.events(run_id)]
     assert "run_rebuilt" in types and types.count("node_completed") == 3
     harness.assert_fold_equals_store(run_id)
+
+
+def test_an_end_whose_writer_died_before_the_journal_is_journaled_by_the_sweep(harness: Harness) -> None:
+    """The API committed a cancel and died: nothing comes for a run that has ended, so nobody else writes it."""
+
+    class Died(BaseException):
+        pass
+
+    run_id = harness.start({"nodes": [function("slow")]})
+    settle_all(harness)
+
+    def die(operation: str) -> None:
+        if operation == "journal.append.before":
+            raise Died
+
+    harness.journal._fault = die
+    with pytest.raises(Died):
+        cancel_run(harness.services, run_id, actor="ann")
+    harness.journal._fault = lambda _: None
+    harness.clock.now += UNSENT_MS
+    sweep_all(harness)
+    assert load_state(harness.services, run_id)["meta"]["status"] == "CANCELLED"
+    assert harness.directory.get(run_head_key(run_id))["status"] == "CANCELLED"
+    harness.clock.now += GRACE_MS
+    sweep_all(harness)
+    assert harness.store.snapshot(run_id) is None
