@@ -11,6 +11,7 @@ from chalicelib.api.compiling import compile_document
 from chalicelib.api.endpoint import operation
 from chalicelib.api.idempotency import key_of, pinned
 from chalicelib.api.problems import Answer
+from chalicelib.domain.batch import batch_document
 from chalicelib.domain.errors import Conflict, InvalidInput, Problem, TooLarge
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.limits import lowered
@@ -23,6 +24,9 @@ from chalicelib.engine.views import run_links
 
 Json = Any
 blueprint = Blueprint(__name__)
+_BATCH = (
+    "inputs", "items_ref", "run_id", "timeout_ms", "version", "tag", "max_concurrency", "tolerate_failures",
+)  # fmt: skip
 _MEMBERS = ("input", "run_id", "timeout_ms", "priority", "version", "tag")
 
 
@@ -46,6 +50,30 @@ def start_run(call: Call) -> Answer:
             raise InvalidInput("A document given here has no versions and tags.", (problem,))
     plan = compile_document(call, given)
     return _start(call, body, plan, {"name": plan.document.get("name"), "version": None})
+
+
+@operation(blueprint)
+def start_batch(call: Call) -> Answer:
+    """Start a run that calls a saved workflow for each of many inputs."""
+    body = call.members(*_BATCH)
+    given = _inputs(call, body)
+    version = _chosen(call, body, call.name("name"))
+    number = pinned(call, call.scope, "version", version.version)
+    policy = {name: body.get(name) for name in ("max_concurrency", "tolerate_failures")}
+    plan = compile_document(call, batch_document(version.name, number, **policy))
+    started = {"input": given, "run_id": body.get("run_id"), "timeout_ms": body.get("timeout_ms")}
+    return _start(call, started, plan, {"name": None, "version": None})
+
+
+def _inputs(call: Call, body: dict[str, Json]) -> Json:
+    """A batch's inputs: a list, or the id of an artifact that is stored. Raises InvalidInput."""
+    inputs, ref = body.get("inputs"), body.get("items_ref")
+    if ref is None and isinstance(inputs, list):
+        return inputs
+    if inputs is None and isinstance(ref, str) and call.services.artifacts.exists(ref):
+        return ref
+    text = "Send a list under inputs, or under items_ref the id of an artifact that is stored: POST /artifacts."
+    raise InvalidInput("A batch needs its inputs.", (Problem("no_inputs", "/inputs", text),))
 
 
 def _chosen(call: Call, body: dict[str, Json], reference: str) -> Version:

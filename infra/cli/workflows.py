@@ -9,7 +9,7 @@ import typer
 from infra.cli import show, workflow_diff
 from infra.cli.client import segment
 from infra.cli.connect import connect
-from infra.cli.documents import read_document
+from infra.cli.documents import read_document, read_json_option
 from infra.cli.errors import CliError
 from infra.cli.options import AsJson, Token, Url
 
@@ -184,3 +184,26 @@ def limit(
     show.say(f"{name} runs without a limit." if most_now is None else f"{name} runs {most_now} at a time.")
     show.say(f"running: {', '.join(found['running']) or 'none'}")
     show.say(f"waiting: {', '.join(found['waiting']) or 'none'}")
+
+
+@app.command("batch")
+def batch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A saved workflow: name, name@3, name@tag.")],
+    inputs: Annotated[str, typer.Option("--inputs", help="The list of inputs as JSON, or @file.")],
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Runs at a time.")] = None,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start a run of a saved workflow for each of many inputs."""
+    plain, _, chosen = name.partition("@")
+    body: dict[str, Json] = {"inputs": read_json_option("--inputs", inputs)}
+    if chosen:
+        body |= {"version": int(chosen)} if chosen.isdigit() else {"tag": chosen}
+    if concurrency is not None:
+        body["max_concurrency"] = concurrency
+    started = connect(url, token).post(f"/workflows/{segment(plain)}/batches", body)
+    if as_json:
+        show.print_json(started)
+    else:
+        show.say(f"Batch {started['run_id']} is {started['status']}: `graft runs show {started['run_id']} --tree`.")

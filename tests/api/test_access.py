@@ -20,6 +20,7 @@ BODIES = {
     "validate_workflow": ONE,
     "save_workflow": {"name": "one", "workflow": ONE},
     "start_saved_run": {"input": {"n": 1}},
+    "start_batch": {"inputs": [{"n": 1}]},
     "start_run": {"workflow": ONE, "input": {"n": 1}},
     "announce_artifact": {"sha256": "0" * 64, "size": 3},
     "fork_run_from": {"from_seq": 1},

@@ -19,6 +19,7 @@ ANSWERS = {
     ("PATCH", "/workflows/w"): {"name": "w", "version": 4},
     ("GET", "/workflows/w/settings"): {"name": "w", "max_running": 2, "running": ["r1"], "waiting": ["r2", "r3"]},
     ("PUT", "/workflows/w/settings"): {"name": "w", "max_running": None, "running": [], "waiting": []},
+    ("POST", "/workflows/w/batches"): {"run_id": "r9", "status": "PENDING", "links": {}},
     ("POST", "/workflows"): {"name": "w", "version": 5},
     ("PUT", "/workflows/w/tags/prod"): {"name": "w", "tag": "prod", **MOVE},
     ("GET", "/workflows/w/tags/prod"): {"name": "w", "tag": "prod", **MOVE, "history": [MOVE], "next_cursor": None},
@@ -124,3 +125,10 @@ def test_a_limit_of_runs_is_shown_set_and_lifted(ask):
             {"max_running": number},
         )
     assert ask("limit", "w", "many")[0] == 2
+
+
+@pytest.mark.parametrize(("name", "chosen"), [("w", {}), ("w@3", {"version": 3}), ("w@prod", {"tag": "prod"})])
+def test_a_batch_starts_a_run_for_each_input(ask, name, chosen):
+    code, out, asked = ask("batch", name, "--inputs", '[{"n": 1}, {"n": 2}]', "--concurrency", "2")
+    assert code == 0 and "graft runs show r9 --tree" in out
+    assert asked[0][3] == {"inputs": [{"n": 1}, {"n": 2}], "max_concurrency": 2, **chosen}
