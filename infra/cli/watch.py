@@ -102,6 +102,9 @@ def event_line(event: Mapping[str, Json]) -> str:
         count = event.get(key)
         if isinstance(count, int) and count > 1:
             parts.append(f"{key} {count}")
+    index = event.get("index")
+    if isinstance(index, int):
+        parts.append(f"item {index}")
     data = event.get("data")
     if isinstance(data, dict) and data.get("compensation"):
         parts.append("compensation")

@@ -58,11 +58,12 @@ def test_a_finding_of_any_shape_and_a_failed_run_are_told(capsys, tmp_path):
         api = Api(server.url, "t")
         tell(api, {**run, "output": {**output, "finding": "seals"}}, tmp_path / "p.svg")
         tell(api, {**run, "output": {**output, "finding": {"rows": [{"a": 1}, {"b": 2.25}]}}}, tmp_path / "p.svg")
+        tell(api, {**run, "output": {"other": "patched away"}}, tmp_path / "p.svg")
         tell(api, {**run, "status": "FAILED", "error": {"type": "Rejected", "message": "no"}}, tmp_path / "p.svg")
     said = capsys.readouterr().out
     assert "Added by node:analyst while the run went on: x (transform), gone" in said
     assert 'finding: "seals"' in said and "2.2" in said
-    assert "FAILED: Rejected: no" in said
+    assert "patched away" in said and "FAILED: Rejected: no" in said
 
 
 def test_without_a_flag_the_script_plays():
