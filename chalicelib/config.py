@@ -65,6 +65,10 @@ class Settings:
     #: Empty: the process's own region, and AWS's own address.
     bedrock_region: str = ""
     bedrock_endpoint_url: str = ""
+    #: Credentials for Bedrock alone, where the process's own are for a stand-in; empty: the process's own.
+    bedrock_access_key_id: str = ""
+    bedrock_secret_access_key: str = field(default="", repr=False)
+    bedrock_session_token: str = field(default="", repr=False)
     #: `provider/model` or model -> USD per million tokens (read, written).
     model_prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -110,6 +114,9 @@ class Settings:
             openai_api_key_secret=env.get("GRAFT_OPENAI_API_KEY_SECRET", ""),
             bedrock_region=env.get("GRAFT_BEDROCK_REGION", ""),
             bedrock_endpoint_url=env.get("GRAFT_BEDROCK_ENDPOINT_URL", ""),
+            bedrock_access_key_id=env.get("GRAFT_BEDROCK_ACCESS_KEY_ID", ""),
+            bedrock_secret_access_key=env.get("GRAFT_BEDROCK_SECRET_ACCESS_KEY", ""),
+            bedrock_session_token=env.get("GRAFT_BEDROCK_SESSION_TOKEN", ""),
             model_prices=_prices(env.get("GRAFT_MODEL_PRICES", "")),
         )
 

@@ -131,6 +131,11 @@ def _agents(http: HttpWorker, functions: FunctionWorker) -> Worker:
             openai_key=_openai_key,
             bedrock_region=config.bedrock_region,
             bedrock_endpoint_url=config.bedrock_endpoint_url,
+            bedrock_credentials=(
+                config.bedrock_access_key_id,
+                config.bedrock_secret_access_key,
+                config.bedrock_session_token,
+            ),
             prices=config.model_prices,
             pipeline=run_pipeline,
         ),

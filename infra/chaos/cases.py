@@ -131,15 +131,29 @@ def _late_run() -> Case:
 
 
 def _demo(port: int) -> Case:
-    """HTTP requests page by page. What must come out is what an undisturbed run gives.
+    """HTTP requests page by page, and an agent's patch. What must come out is what an undisturbed run gives.
 
-    It has no deadlines here: a killed worker's time counts against its attempt, which would rightly fail.
+    It has no deadlines here: a killed worker's time counts against its attempt, which would rightly fail. The agent
+    alone keeps its heartbeat. Nobody decides here: the question that the agent adds is approved by a second of silence.
     """
     document = read_document(str(demo_data.WORKFLOW))
     for node in document["nodes"]:
         node.pop("timeout_ms", None)
+        node["config"].get("body", {}).pop("timeout_ms", None)
+        for turn in node["config"].get("turns", ()):
+            _unattended(turn)
     given = {"url": f"http://{demo_data.HOST}:{port}/penguins", "page_size": 60}
-    return Case("demo", document, given, "COMPLETED")
+    return Case("demo", document, given, "COMPLETED", {"revision": 1})
+
+
+def _unattended(turn: Json) -> None:
+    """Let the questions that this turn's patches add answer themselves."""
+    for call in turn.get("calls", ()):
+        for operation in call["arguments"].get("operations", ()):
+            value = operation["value"]
+            if value.get("type") == "human":
+                value["timeout_ms"] = 1000
+                value["config"]["on_timeout"] = "approve"
 
 
 def mix(cases: Sequence[Case], count: int, rng: random.Random) -> list[Case]:

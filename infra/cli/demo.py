@@ -1,4 +1,4 @@
-"""`graft demo`: a whole local stack, real data, one run watched live, and its result."""
+"""`graft demo`: a whole local stack, and one run over real data that an agent patches and a person approves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,11 +17,12 @@ import typer
 
 from infra.cli import demo_data, show
 from infra.cli.client import Api, segment
+from infra.cli.demo_models import Cast, Real, cast
+from infra.cli.demo_story import Approver, tell
 from infra.cli.documents import read_document
 from infra.cli.errors import INTERRUPTED, SERVER_ERROR, CliError
-from infra.cli.files import document_in, write
+from infra.cli.files import document_in, marks, write
 from infra.cli.options import AsJson
-from infra.cli.runs import result
 from infra.cli.watch import exit_code, follow
 from infra.draw import draw
 from infra.local.children import Child, ChildSpec, spawn, stop
@@ -39,14 +40,21 @@ START_S, STOP_S = 60.0, 15.0
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the run's picture goes.")] = PICTURE,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running until Ctrl-C.")] = False,
+    real: Annotated[Real | None, typer.Option("--real", help="Ask a real model, with your own credentials.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Which one; needs --real.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a workflow over real data on a local stack: pages over HTTP, parallel branches, a verdict."""
+    """Run a workflow over real data on a local stack, while an agent changes it and a person approves the change."""
+    player = cast(real, model)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
-        with demo_data.listen() as server, _stack(server.server_port, keep=keep) as ready, demo_data.serving(server):
-            ended = _run(ready, server.server_port, output, as_json=as_json)
+        with (
+            demo_data.listen() as server,
+            _stack(server.server_port, player.settings, keep=keep) as ready,
+            demo_data.serving(server),
+        ):
+            ended = _run(ready, server.server_port, player, output, as_json=as_json)
             if keep:
                 _stay(ready, ended["run_id"])
     except (KeyboardInterrupt, CliError) as error:
@@ -56,55 +64,24 @@ def demo(
     raise typer.Exit(exit_code(ended))
 
 
-def _run(ready: dict[str, Json], data_port: int, output: Path, *, as_json: bool) -> dict[str, Json]:
-    """Start the run, watch it, draw it, and tell what came out."""
+def _run(ready: dict[str, Json], data_port: int, player: Cast, output: Path, *, as_json: bool) -> dict[str, Json]:
+    """Start the run, watch it, approve what it asks, draw it, and tell what came out."""
     api = Api(ready["api_url"], ready["token"])
     if not as_json:
         show.say(f"Graft runs on {ready['api_url']}; the data is served in pages beside it.", "dim")
+        show.say(player.sentence(), "dim")
     given = {"url": f"http://{demo_data.HOST}:{data_port}/penguins", "page_size": PAGE_SIZE}
-    started = api.post("/runs", {"workflow": read_document(str(demo_data.WORKFLOW)), "input": given})
-    ended = follow(api, started["run_id"], name="penguins", quiet=as_json)
-    graph = document_in(api.get(f"/runs/{segment(started['run_id'])}/workflow"))
-    api.close()
-    write(output, draw(graph, ended))
+    document = player.plays(read_document(str(demo_data.WORKFLOW)))
+    run_id = api.post("/runs", {"workflow": document, "input": given})["run_id"]
+    ended = follow(api, run_id, name="penguins", quiet=as_json, meanwhile=Approver(api, run_id).look)
+    graph = document_in(api.get(f"/runs/{segment(run_id)}/workflow"))
+    write(output, draw(graph, ended, diff=marks(api, run_id)))
     if as_json:
         show.print_json(ended)
     else:
-        _tell(ended, output)
+        tell(api, ended, output)
+    api.close()
     return ended
-
-
-def _tell(ended: dict[str, Json], output: Path) -> None:
-    found = ended.get("output")
-    if ended.get("status") != "COMPLETED" or not isinstance(found, dict):
-        result(ended)
-        return
-    show.say("")
-    show.say("Can a penguin's species be told from its bill and flipper?", "bold")
-    show.say(f"{found['verdict']} ({found['percent']} %)", "green")
-    show.say("")
-    rows = [
-        (one["species"], one["count"], f"{one['mean_mass_g']:,.1f} g", f"± {one['spread_mass_g']:,.1f} g")
-        for one in found["species"]
-    ]
-    show.table(("species", "measured", "mean body mass", "spread"), rows)
-    overall = found["overall"]
-    islands = ", ".join(f"{island['island']} {island['penguins']}" for island in found["islands"])
-    heaviest = ", ".join(f"{one['body_mass_g']:,} g ({one['species']})" for one in overall["heaviest"])
-    show.say("")
-    show.say(f"All {overall['penguins']} penguins: {islands}.")
-    show.say(f"The heaviest: {heaviest}.")
-    show.say("")
-    show.say(f"The run's picture is {output}; its workflow is {_near(demo_data.WORKFLOW)}.", "dim")
-    show.say(
-        "`graft demo --keep` leaves the API running, for `graft runs show RUN` and `graft draw RUN -o run.svg`.", "dim"
-    )
-
-
-def _near(path: Path) -> str:
-    with suppress(ValueError):
-        return str(path.relative_to(Path.cwd()))
-    return str(path)
 
 
 def _stay(ready: dict[str, Json], run_id: str) -> None:
@@ -114,17 +91,17 @@ def _stay(ready: dict[str, Json], run_id: str) -> None:
 
 
 @contextmanager
-def _stack(data_port: int, *, keep: bool) -> Iterator[dict[str, Json]]:
-    """A local stack whose http nodes may reach the data server; yields what its ready line says. Raises CliError.
+def _stack(data_port: int, settings: Mapping[str, str], *, keep: bool) -> Iterator[dict[str, Json]]:
+    """A local stack with these settings, whose http nodes may reach the data server; yields what its ready line says.
 
-    It is a child of this process and ends with it, however that ends.
+    It is a child of this process and ends with it, however that ends. Raises CliError.
     """
     with tempfile.TemporaryDirectory(prefix="graft-demo-") as folder:
         state = (DEFAULT_STATE if keep else Path(folder) / "local.json").resolve()
         before = _text(state)
         allowed = ",".join(filter(None, [os.environ.get("GRAFT_HTTP_ALLOWLIST"), f"{demo_data.HOST}:{data_port}"]))
         argv = (sys.executable, "-m", "infra.local", "--state", str(state))
-        env = {**os.environ, "GRAFT_HTTP_ALLOWLIST": allowed}
+        env = {**os.environ, **settings, "GRAFT_HTTP_ALLOWLIST": allowed}
         spec = ChildSpec("stack", argv=argv, env=env, ready=lambda: _text(state) not in ("", before))
         child = spawn(spec, Path(folder) / "stack.log", ROOT)
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ from infra.cli.client import Api, segment
 from infra.cli.connect import connect
 from infra.cli.documents import SUFFIXES, read_document
 from infra.cli.errors import OK, USAGE, CliError
+from infra.cli.history import patches_of
 from infra.cli.options import AsJson, Token, Url
 from infra.draw import draw as draw_svg
 
@@ -78,31 +78,21 @@ def _picture_of(what: str, url: str | None, token: str | None) -> tuple[Json, Js
         return read_document(what), None, None
     api = connect(url, token)
     answer, run = api.get(f"/runs/{segment(what)}/workflow"), api.get(f"/runs/{segment(what)}")
-    return document_in(answer), run, _marks(api, what) if run.get("revision") else None
+    return document_in(answer), run, marks(api, what) if run.get("revision") else None
 
 
-def _marks(api: Api, run_id: str) -> dict[str, list[str]]:
+def marks(api: Api, run_id: str) -> dict[str, list[str]]:
     """What the run's patches have added and changed, taken together; what was removed again is gone."""
     added: set[str] = set()
     changed: set[str] = set()
     removed: set[str] = set()
-    for patch in _patches(api, run_id):
+    for patch in patches_of(api, run_id):
         fresh = {*patch["added"], *patch["edges_added"]}
         gone = {*patch["removed"], *patch["edges_removed"]}
         added, removed = (added | fresh) - gone, (removed | gone) - fresh
         changed |= {*patch["changed"], *patch["edges_changed"]}
     kept = {"added": added, "changed": changed - added - removed, "removed": removed}
     return {name: sorted(values) for name, values in kept.items()}
-
-
-def _patches(api: Api, run_id: str) -> Iterator[Json]:
-    cursor: str | None = None
-    while True:
-        page = api.get(f"/runs/{segment(run_id)}/patches", limit=200, cursor=cursor)
-        yield from page["items"]
-        cursor = page.get("next_cursor")
-        if not cursor:
-            return
 
 
 def document_in(answer: Json) -> Json:

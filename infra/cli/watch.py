@@ -26,21 +26,32 @@ WAIT_S, BATCH = 20, 500
 #: Times that a server may fail to answer in a row, and seconds between.
 PATIENCE, PAUSE_S = 5, 1.0
 #: Rows of a terminal that the table leaves free.
-_FREE_ROWS = 8
+_FREE_ROWS = 12
+#: Sentences that stay below the table.
+_NOTES = 4
 #: What nodes of a type wait for, in the table.
 _WAITS = {"human": " for a decision", "event": " for its event"}
+#: What is done beside watching: it gets the new events and a way to tell the watcher a sentence.
+Say = Callable[[str], None]
+Meanwhile = Callable[[list[dict[str, Json]], Say], None]
+_PATCHES = frozenset({"patch_applied", "patch_reverted"})
 _FIRST = {"FAILED": 0, "RETRYING": 1, "RUNNING": 2, "WAITING": 3, "COMPLETED": 4, "CANCELLED": 5, "SKIPPED": 6}
 
 
-def follow(api: Api, run_id: str, *, name: str = "workflow", quiet: bool = False) -> dict[str, Json]:
+def follow(
+    api: Api, run_id: str, *, name: str = "workflow", quiet: bool = False, meanwhile: Meanwhile | None = None
+) -> dict[str, Json]:
     """Show a run's progress until it ends, and return the run. `quiet` shows nothing; `name` heads an unsaved one.
+
+    `meanwhile` is called with the events of each look, once they are shown.
 
     Raises CliError when the server stays silent, or with the exit code for Ctrl-C, which leaves the run going.
     """
     try:
+        beside = meanwhile or (lambda events, say: None)
         if quiet:
-            return _until_ended(api, run_id, lambda events, run: None)
-        return _live(api, run_id, name) if sys.stdout.isatty() else _until_ended(api, run_id, _print_events)
+            return _until_ended(api, run_id, lambda events, run: beside(events, lambda text: None))
+        return _live(api, run_id, name, beside) if sys.stdout.isatty() else _printed(api, run_id, beside)
     except KeyboardInterrupt:
         text = f"Stopped watching. The run goes on: `graft runs watch {run_id}` takes up again."
         raise CliError(text, INTERRUPTED) from None
@@ -75,9 +86,13 @@ def _until_ended(
             return run
 
 
-def _print_events(events: list[dict[str, Json]], run: dict[str, Json]) -> None:
-    for event in events:
-        print(event_line(event), flush=True)
+def _printed(api: Api, run_id: str, beside: Meanwhile) -> dict[str, Json]:
+    def seen(events: list[dict[str, Json]], run: dict[str, Json]) -> None:
+        for event in events:
+            print(event_line(event), flush=True)
+        beside(events, lambda text: print(show.clean(text).plain, flush=True))
+
+    return _until_ended(api, run_id, seen)
 
 
 def event_line(event: Mapping[str, Json]) -> str:
@@ -87,6 +102,9 @@ def event_line(event: Mapping[str, Json]) -> str:
         count = event.get(key)
         if isinstance(count, int) and count > 1:
             parts.append(f"{key} {count}")
+    index = event.get("index")
+    if isinstance(index, int):
+        parts.append(f"item {index}")
     data = event.get("data")
     if isinstance(data, dict) and data.get("compensation"):
         parts.append("compensation")
@@ -95,7 +113,26 @@ def event_line(event: Mapping[str, Json]) -> str:
         parts.append(f"{error.get('type')}: {error.get('message')}")
     if event.get("type") == "node_waiting" and isinstance(data, dict):
         parts.append(_waiting(data))
+    if event.get("type") in _PATCHES:
+        parts.append(patch_line(event))
     return show.clean("  ".join(part for part in parts if part)).plain
+
+
+def patch_line(event: Mapping[str, Json]) -> str:
+    """Who changed the graph, to which revision, what became of it, and why."""
+    data = event.get("data")
+    given = data if isinstance(data, dict) else {}
+    changes = _changes(given)
+    made = f"revision {given.get('patch')} by {event.get('actor')}" + (f" ({changes})" if changes else "")
+    return f"{made}: {given['description']}" if given.get("description") else made
+
+
+def _changes(data: Mapping[str, Json]) -> str:
+    """The nodes that a patch touched, with signs; nothing for one too large to stand in its event."""
+    answer = data.get("answer")
+    found = answer if isinstance(answer, dict) else {}
+    signs = {"added": "+", "removed": "-", "changed": "~"}
+    return " ".join(f"{sign}{name}" for what, sign in signs.items() for name in found.get(what) or [])
 
 
 def _waiting(data: Mapping[str, Json]) -> str:
@@ -111,13 +148,18 @@ def _waiting(data: Mapping[str, Json]) -> str:
     return ""
 
 
-def _live(api: Api, run_id: str, name: str) -> dict[str, Json]:
+def _live(api: Api, run_id: str, name: str, beside: Meanwhile) -> dict[str, Json]:
     board = Board(run_id, name)
     console = show.out()
+
+    def seen(events: list[dict[str, Json]], run: dict[str, Json]) -> None:
+        board.update(events, run)
+        beside(events, board.note)
+
     with Live(get_renderable=board.render, console=console, refresh_per_second=8, transient=False) as live:
         board.height = lambda: max(5, console.height - _FREE_ROWS)
         try:
-            run = _until_ended(api, run_id, board.update)
+            run = _until_ended(api, run_id, seen)
         finally:
             live.refresh()
     return run
@@ -131,6 +173,9 @@ class Board:
         self._run: dict[str, Json] = {"run_id": run_id, "status": "PENDING", "nodes": {}}
         self._spinner = Spinner("dots", style="blue")
         self._ahead_s = 0.0
+        #: Nodes that patches added, and sentences below the table.
+        self._added: set[str] = set()
+        self._notes: list[Text] = []
         #: How many rows there is room for.
         self.height: Callable[[], int] = lambda: 30
 
@@ -140,6 +185,19 @@ class Board:
         newest = show.parse_time(events[-1].get("at")) if events else None
         if newest is not None:
             self._ahead_s = max(0.0, (newest - datetime.now(UTC)).total_seconds())
+        for event in events:
+            if event.get("type") in _PATCHES:
+                self._patched(event)
+
+    def _patched(self, event: Mapping[str, Json]) -> None:
+        verb = "Patched" if event.get("type") == "patch_applied" else "Patch taken back"
+        self.note(f"{verb}: {patch_line(event)}", "magenta")
+        answer = (event.get("data") or {}).get("answer") or {}
+        self._added = (self._added | set(answer.get("added") or [])) - set(answer.get("removed") or [])
+
+    def note(self, text: str, style: str = "") -> None:
+        """Show a sentence below the table; the newest few stay."""
+        self._notes = [*self._notes[1 - _NOTES :], show.clean(text, style)]
 
     def render(self) -> RenderableType:
         """The table as it stands at this moment."""
@@ -157,6 +215,7 @@ class Board:
         parts: list[RenderableType] = [self._heading(), table]
         if len(shown) < len(nodes):
             parts.append(Text(f"… and {len(nodes) - len(shown):,} more nodes", style="dim"))
+        parts += self._notes
         return Group(*parts)
 
     def _heading(self) -> RenderableType:
@@ -180,7 +239,8 @@ class Board:
         state = Text(mark, style=show.STYLES.get(str(node.get("status")), "")) + show.status(node.get("status"))
         if node.get("status") == "WAITING":
             state.append(_WAITS.get(str(node.get("type")), ""), "dim")
-        return [show.clean(name), show.clean(node.get("type"), "dim"), state, *cells, self._elapsed(node)]
+        label = show.clean(name) + Text(" + by a patch" if name in self._added else "", style="magenta")
+        return [label, show.clean(node.get("type"), "dim"), state, *cells, self._elapsed(node)]
 
     def _elapsed(self, timed: Mapping[str, Json]) -> str:
         begun, ended = show.parse_time(timed.get("started_at")), show.parse_time(timed.get("finished_at"))

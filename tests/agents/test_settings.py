@@ -29,12 +29,17 @@ def test_settings_are_read_and_the_key_is_in_no_text_of_them():
         GRAFT_OPENAI_BASE_URL="http://127.0.0.1:11434/v1/",
         GRAFT_OPENAI_API_KEY="sk-very-secret",
         GRAFT_BEDROCK_REGION="eu-central-1",
+        GRAFT_BEDROCK_ACCESS_KEY_ID="AKID",
+        GRAFT_BEDROCK_SECRET_ACCESS_KEY="very-secret-key",
+        GRAFT_BEDROCK_SESSION_TOKEN="very-secret-token",
         GRAFT_MODEL_PRICES=prices,
     )
     assert found.openai_base_url == "http://127.0.0.1:11434/v1"
     assert found.bedrock_region == "eu-central-1"
     assert found.model_prices == {"openai/m": (2.5, 10.0)}
-    assert "sk-very-secret" not in repr(found)
+    assert found.bedrock_access_key_id == "AKID"
+    assert (found.bedrock_secret_access_key, found.bedrock_session_token) == ("very-secret-key", "very-secret-token")
+    assert "very-secret" not in repr(found)
 
 
 @pytest.mark.parametrize(

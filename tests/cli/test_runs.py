@@ -103,7 +103,7 @@ def test_ctrl_c_leaves_the_run_going_and_says_so(graft, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(watch, "_print_events", interrupt)
+    monkeypatch.setattr(watch, "_printed", interrupt)
     with serving(Story(("RUNNING", ["run_created"])).answer) as server:
         code, _, err = graft("runs", "watch", "r1", "--url", server.url, "--token", "t")
     assert code == 130
@@ -150,6 +150,41 @@ def test_the_board_shows_state_counts_and_elapsed_time():
     assert re.search(r"n7 +pass +✓ COMPLETED +1 min 05 s", text)
     assert "and 91 more nodes" in text
     assert len(text.splitlines()) < 15
+
+
+PATCHED = {
+    "type": "patch_applied",
+    "actor": "node:look",
+    "at": AT,
+    "data": {"patch": 3, "description": "why not", "answer": {"added": ["x"], "removed": ["y"], "changed": ["z"]}},
+}
+
+
+def test_a_line_says_who_patched_the_graph_and_why():
+    assert watch.event_line(PATCHED).endswith("patch_applied  revision 3 by node:look (+x -y ~z): why not")
+    large = {**PATCHED, "data": {"patch": 4, "detail_ref": "artifact://sha256/0"}}
+    assert watch.event_line(large).endswith("patch_applied  revision 4 by node:look")
+
+
+def test_the_board_says_who_patched_the_graph_and_marks_what_was_added():
+    board = watch.Board("r1", "abc")
+    nodes = {name: {"type": "pass", "status": "PENDING"} for name in ("x", "z")}
+    run = {"run_id": "r1", "status": "RUNNING", "nodes": nodes}
+    shown = []
+    for events in (
+        [],
+        [PATCHED],
+        [{**PATCHED, "type": "patch_reverted", "data": {"patch": 4, "answer": {"removed": ["x"]}}}],
+    ):
+        board.update(events, run)
+        console = watch.show.Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+        console.print(board.render())
+        console.file.close()
+        shown.append(console.export_text())
+    assert "by a patch" not in shown[0]
+    assert re.search(r"x \+ by a patch +pass", shown[1]) and not re.search(r"z \+ by a patch", shown[1])
+    assert "Patched: revision 3 by node:look (+x -y ~z): why not" in shown[1]
+    assert "by a patch" not in shown[2] and "Patch taken back: revision 4 by node:look (-x)" in shown[2]
 
 
 @pytest.mark.parametrize(

@@ -39,9 +39,17 @@ class Pages:
         return {"status": 200, "headers": {}, "body": page(self._rows, int(query["page"]), int(query["size"]))}
 
 
+class Quiet:
+    """In place of the agent worker: a model that answers at once and changes nothing."""
+
+    def run(self, task: Task) -> Json:
+        """Its answer."""
+        return f"{task.node_id} has nothing to add."
+
+
 def workers() -> Callable[[Json], Json]:
-    """The real function worker with the registered functions, and the demo's pages."""
-    found = {"function": FunctionWorker(), "http": Pages()}
+    """The real function worker with the registered functions, the demo's pages, and agents that only answer."""
+    found = {"function": FunctionWorker(), "http": Pages(), "agent": Quiet()}
     ports = WorkPorts(ManualClock(), MemoryArtifacts())
 
     def answer(task: Json) -> Json:

@@ -39,10 +39,16 @@ _MAX_EXCERPT = 500
 
 
 class BedrockProvider:
-    """One region. An empty `region` is the process's own; `endpoint_url` replaces AWS's own address."""
+    """One region. An empty `region` is the process's own; `endpoint_url` replaces AWS's own address.
 
-    def __init__(self, region: str, endpoint_url: str, clock: Clock) -> None:
+    `credentials` are access key id, secret access key and session token; an empty id means the process's own.
+    """
+
+    def __init__(
+        self, region: str, endpoint_url: str, clock: Clock, credentials: tuple[str, str, str] = ("", "", "")
+    ) -> None:
         self._region, self._endpoint_url, self._clock = region, endpoint_url, clock
+        self._credentials = credentials if credentials[0] else ("", "", "")
         self._clients: dict[int, BedrockClient] = {}
         self._lock = threading.Lock()
 
@@ -74,7 +80,9 @@ class BedrockProvider:
                 # The loop asks again by itself, as long as the attempt's deadline allows.
                 retries = {"mode": "standard", "total_max_attempts": 1}
                 config = Config(connect_timeout=_CONNECT_S, read_timeout=timeout, retries=retries)
-                self._clients[timeout] = boto3.session.Session().client(
+                key_id, secret, token = (text or None for text in self._credentials)
+                session = boto3.session.Session(key_id, secret, token)
+                self._clients[timeout] = session.client(
                     "bedrock-runtime",
                     region_name=self._region or None,
                     endpoint_url=self._endpoint_url or None,

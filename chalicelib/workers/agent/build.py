@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chalicelib.engine.notes import Notes
 from chalicelib.engine.ports import Artifacts, Clock
@@ -33,6 +33,8 @@ class AgentSettings:
     openai_key: Callable[[], str]
     bedrock_region: str = ""
     bedrock_endpoint_url: str = ""
+    #: Access key id, secret access key and session token; an empty id: the process's own credentials.
+    bedrock_credentials: tuple[str, str, str] = field(default=("", "", ""), repr=False)
     prices: Prices | None = None
     pipeline: Pipeline | None = None
 
@@ -41,7 +43,9 @@ def agent_worker(settings: AgentSettings, http: HttpWorker, functions: FunctionW
     """The worker of `agent` tasks. Raises ConfigurationError for a base URL that is none."""
     key = settings.openai_key
     openai = OpenAiProvider(settings.openai_base_url, key, client_for(settings.openai_base_url), settings.clock)
-    bedrock = BedrockProvider(settings.bedrock_region, settings.bedrock_endpoint_url, settings.clock)
+    bedrock = BedrockProvider(
+        settings.bedrock_region, settings.bedrock_endpoint_url, settings.clock, settings.bedrock_credentials
+    )
 
     def with_key(task: Task) -> Provider:
         task.vault.hide_also(key(), "GRAFT_OPENAI_API_KEY")
