@@ -87,6 +87,8 @@ class ControlledWorld(RoughWorld):
         state = self.state(run_id)
         plan = self.services().plans.load(state["meta"]["graph"])
         left = set(plan.nodes) - set(standings(state))
-        cut = "result" in state["meta"] or (plan.on_failure == "fail_fast" and state["meta"]["status"] == "FAILED")
+        # A node's failure that nobody handled cancels the rest, unless the workflow lets its branches end.
+        failed = plan.on_failure != "finish_branches" and "failed_last" in state["meta"]
+        cut = failed or "result" in state["meta"]
         cut = cut or "fail" in {node.type for node in plan.nodes.values()}
         require(cut or not left, f"run {run_id} left {left} behind")
