@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from chalicelib.domain.commit import Draft, Emit
 from chalicelib.domain.ids import START, Token
+from chalicelib.domain.ir import Edge
 from chalicelib.domain.patch_board import Expectation, Standing
 from chalicelib.domain.patch_rules import Proposal
 from chalicelib.domain.routing import FAN, Router
@@ -33,9 +34,10 @@ class PatchEffects:
             return
         for name in self._p.diff.removed:
             self._forget(name)
-        for name in self._p.diff.rewired:
+        vetoes = self._vetoes(resolved)
+        for name in dict.fromkeys((*self._p.diff.rewired, *vetoes)):
             if not self._board.standing(name).begun:
-                self._recount(name)
+                self._recount(name, vetoes.get(name, []))
         for source, edges in resolved.items():
             self._follow(source, edges)
         self._close_loops()
@@ -49,25 +51,42 @@ class PatchEffects:
         if instance in self._board.state["jn"]:
             self._draft.drop.append(("jn", instance))
 
-    def _recount(self, name: str) -> None:
-        """A pending join whose edges or rule changed: gone edges are forgotten, and one that stays arrives again, so
-        that the store tests the join by its new rule."""
+    def _vetoes(self, resolved: Resolved) -> dict[str, list[str]]:
+        """Loop -> vetoes of failed nodes in its body that did not hold until a new edge left it (HAZARDS 24)."""
+        found: dict[str, list[str]] = {}
+        for source, edges in resolved.items():
+            failing = [self._new.edges[key] for key, how in edges.items() if how and key.endswith(":failure")]
+            left = {loop for edge in failing for loop in set(self._new.nodes[source].loops) - set(self._loops(edge))}
+            for key in self._new.nodes[source].out_edges:
+                edge = self._new.edges[key]
+                known = edge.kind == "veto" and key not in edges and edge.target in left
+                if known and self._board.resolved(edge.target).get(key) == 0:
+                    found.setdefault(edge.target, []).append(key)
+        return found
+
+    def _loops(self, edge: Edge) -> tuple[str, ...]:
+        return self._new.nodes[edge.target].loops
+
+    def _recount(self, name: str, vetoes: list[str]) -> None:
+        """A pending join whose edges or rule changed, or a loop that is vetoed after all: gone edges are forgotten, and
+        one that stays, or the vetoes, arrive again, so that the store tests the join by its new rule."""
         old, new = self._p.old.nodes[name], self._new.nodes[name]
         instance, arrived = self._instance(name), self._board.resolved(name)
         kept = {key: how for key, how in arrived.items() if key in new.in_edges}
         gone = [key for key in arrived if key not in kept]
-        if set(old.in_edges) <= set(new.in_edges) and old.join.need == new.join.need:
+        if set(old.in_edges) <= set(new.in_edges) and old.join.need == new.join.need and not vetoes:
             return
         self._draft.drop += [("ed", f"{instance}|{key}") for key in gone]
         if not kept:
             if instance in self._board.state["jn"]:
                 self._draft.drop.append(("jn", instance))
             return
-        again, how = kept.popitem()
-        self._draft.drop.append(("ed", f"{instance}|{again}"))
-        counts = [sum(1 for found in kept.values() if found == which) for which in (1, 0, 2)]
+        again = dict.fromkeys(vetoes, 1) or dict([kept.popitem()])
+        self._draft.drop += [("ed", f"{instance}|{key}") for key in again]
+        counts = [sum(1 for key, how in kept.items() if key not in again and how == which) for which in (1, 0, 2)]
         self._draft.put.append(("jn", instance, "|".join(map(str, counts)) + "|"))
-        self._router.arrive(self._new.edges[again], how, self._board.standing(name).scope)
+        for key, how in again.items():
+            self._router.arrive(self._new.edges[key], how, self._board.standing(name).scope)
 
     def _instance(self, name: str) -> str:
         return Token(name, self._board.standing(name).scope).instance
@@ -144,6 +163,7 @@ def relied_on(proposal: Proposal) -> list[Expectation]:
         edge = new.edges.get(key) or old.edges[key]
         if edge.source in old.nodes:
             nodes[edge.source] = None
+            nodes |= dict.fromkeys(_vetoed(proposal, edge.source) if edge.on == "failure" else ())
     start = Token(START).text
     found: list[Expectation] = [("done", start, board.state["done"].get(start, "")), ("meta", "phase", "")]
     for name in nodes:
@@ -152,3 +172,9 @@ def relied_on(proposal: Proposal) -> list[Expectation]:
         meta = board.state["meta"]
         found += [("meta", name, meta.get(name, "")) for name in ("error", "failed_last")]
     return list(dict.fromkeys(found))
+
+
+def _vetoed(proposal: Proposal, source: str) -> list[str]:
+    """The loops that failure edges out of this node end, in the old graph already."""
+    edges = [proposal.old.edges[key] for key in proposal.old.nodes[source].out_edges]
+    return [edge.target for edge in edges if edge.kind == "veto"]

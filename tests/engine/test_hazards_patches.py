@@ -15,6 +15,7 @@ from tests.engine.patching import (
     Held,
     add_edge,
     add_node,
+    edge,
     edges,
     function,
     patch,
@@ -168,6 +169,48 @@ def test_26_an_edge_out_of_a_finished_node_uses_its_newest_settlement(harness: H
     assert "n" in held.waiting
     shown = [task for task in harness.tasks if task["node_id"] == "n"]
     assert len(shown) == 1 and shown[0]["loops"] == {}
+    finish(harness, run_id, held)
+
+
+@pytest.mark.parametrize("failing", ["a", "ac"])
+def test_24_a_failure_edge_that_a_patch_adds_out_of_a_failed_body_node_ends_the_loop(
+    harness: Harness, failing: str
+) -> None:
+    """A failure edge that was not taken had let the loop go on; the one that the patch adds does not."""
+    looping = {"id": "l", "type": "loop", "loop": {"condition": "iteration < 3", "loop_back_to": "s"}}
+    nodes = [*(function(n) for n in ("s", "a", "b", "c")), looping, function("after"), function("other")]
+    body = edges("s>a s>b s>c a>l b>l c>l l>after")
+    into = [edge(f"{node}>other:failure", condition="error.type == 'Other'") for node in "ac"]
+    run_id, held = begin(harness, nodes, [*body, *into], on_failure="finish_branches")
+    held.done("s")
+    for node in failing:
+        held.fail(node)
+    added = [add_edge(f"{node}>handler:failure") for node in failing]
+    answer = patch(harness, run_id, add_node(function("handler", join="any")), *added)
+    assert answer["dispatched"] == ["handler"]
+    held.settle()
+    for node in sorted({"b", "c"} - set(failing)):
+        held.done(node)
+    assert set(held.waiting) == {"handler"}, "the loop went on"
+    assert [status(harness, run_id, node) for node in ("l", "after")] == ["SKIPPED", "SKIPPED"]
+    finish(harness, run_id, held)
+
+
+def test_24_an_edge_that_reaches_the_loop_between_plan_and_commit_makes_such_a_patch_plan_again(
+    harness: Harness,
+) -> None:
+    looping = {"id": "l", "type": "loop", "loop": {"condition": "iteration < 3", "loop_back_to": "s"}}
+    nodes = [*(function(n) for n in ("s", "a", "b", "c")), looping, function("other")]
+    into = edge("a>other:failure", condition="error.type == 'Other'")
+    body = edges("s>a s>b s>c a>l b>l c>l")
+    run_id, held = begin(harness, nodes, [*body, into], on_failure="finish_branches")
+    held.done("s")
+    held.fail("a")
+    services = meddled(harness, once(lambda: held.done("b")))
+    patch_run(services, request(run_id, [add_node(function("handler")), add_edge("a>handler:failure")]))
+    held.settle()
+    held.done("c")
+    assert set(held.waiting) == {"handler"} and status(harness, run_id, "l") == "SKIPPED"
     finish(harness, run_id, held)
 
 
