@@ -95,7 +95,8 @@ class CrashWorld:
             artifacts=self.artifacts, schedules=self.schedules, store=self.store,
             plans=PlanStore(self.artifacts, self.directory, self.store),
             callback_token=lambda job, run, node, attempt, expires: f"callback-{node}-{attempt}-{expires}",
-            has_handler=lambda name: True, pause=lambda seconds: self.clock.advance(max(1, int(seconds * 1000))),
+            has_handler=lambda name: True, has_queue=lambda name: True,
+            pause=lambda seconds: self.clock.advance(max(1, int(seconds * 1000))),
         )  # fmt: skip
 
     def _at(self, where: str) -> None:

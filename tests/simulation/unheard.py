@@ -27,6 +27,8 @@ def with_unheard(run: SimulatedRun, rng: random.Random) -> SimulatedRun:
     for node in run.document["nodes"]:
         if node["id"] in chosen:
             node["timeout_ms"] = TIMEOUT_MS
+            if node.get("compensate", {}).get("type") == "function":  # what undoes it may stay silent, too
+                node["compensate"]["timeout_ms"] = TIMEOUT_MS
     return replace(run, behave=_silent(run.behave, frozenset(chosen)))
 
 
