@@ -11,7 +11,7 @@ from typing import Any
 
 from chalicelib.domain.commit import Draft, compact
 from chalicelib.domain.errors import BadSignal, GraftError, NotFound, TemplateError, TooLarge
-from chalicelib.domain.ids import Token
+from chalicelib.domain.ids import Job, Token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.limits import hops_allowed
 from chalicelib.domain.map_items import parse_progress, progress_field
@@ -224,12 +224,17 @@ class Loader:
         for opened, token in tasks:
             plan = self._services.plans.load(opened.job.graph)
             needs = self._with_item(opened.job.run_id, _config_needs(plan, token, opened), token)
+            if not needs.empty(has_run=opened.job.run_id in self._runs):
+                needs.tokens = (token.text,)
             wanted.append((opened.job.run_id, opened.item.no, needs))
         answers = self._read(wanted)
         sent: list[Sent] = []
         broken: list[Work] = []
         for (opened, token), (run_id, as_of, needs), answer in zip(tasks, wanted, answers, strict=True):
             job = opened.job_of(token)
+            if answer is not None and not _has_begun(answer, token, job):
+                failed.add(opened.origin)
+                continue
             try:
                 node = node_at(needs.plan, token)
                 loaded = self._values(needs, answer, run_id, job.rev, as_of, opened.known(token))
@@ -245,6 +250,13 @@ class Loader:
             except NotFound:
                 failed.add(opened.origin)
         return sent, broken
+
+
+def _has_begun(answer: ReadAnswer, token: Token, job: Job) -> bool:
+    """Whether what was read is of a store that has the commit by which the token began. One that lost it since then
+    lacks values that the task reads; in one where the token has ended meanwhile, the task is not needed."""
+    record = answer.tokens.get(token.text) if answer.found else None
+    return record is not None and record.startswith(f"{job.no}|{job.commit}|")
 
 
 def artifact_value(body: bytes) -> Json:

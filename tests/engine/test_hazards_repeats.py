@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from chalicelib.engine.redo import skip_node
 from chalicelib.engine.supervise import UNSENT_MS
 from tests.engine.harness import Harness
 from tests.engine.hazards import (
+    another,
     assert_whole,
     handle_until_done,
     lost,
@@ -116,5 +118,38 @@ def test_11_every_dispatch_of_one_job_is_byte_equal_whatever_happened_between(ha
     assert len(sent) == 2 and sent[0] == sent[1]
     assert json.loads(sent[0])["config"]["params"] == {"p": "PENDING", "count": 0}
     harness.queues.send([Outgoing("completion-signals", signal(json.loads(sent[0])))])
+    harness.drain()
+    assert_whole(harness, run_id)
+
+
+@pytest.mark.parametrize("loss", ["wipe", "fall back", "fall back and go on"])
+def test_11_a_task_is_not_built_of_values_that_the_store_lost_since_its_commit(harness: Harness, loss: str) -> None:
+    """b begins; before its config is resolved the store is as it was before a had completed, or is empty."""
+    nodes = [function("a"), function("x"), function("b", {"a": "${ctx.a.output}", "on": "${run.id}"})]
+    run_id = harness.start({"nodes": [*nodes, {"id": "p", "type": "pass"}], "edges": edges("a:p", "p:x", "x:b")})
+    sent = tasks(harness)
+    old = harness.store.snapshot(run_id)
+    handle_until_done(harness, signal(sent["a"], 7))
+    sent |= tasks(harness)
+    read = harness.store.read
+
+    def lose_then_read(calls: Any) -> Any:
+        harness.store.read = read
+        harness.retire(run_id)
+        if loss != "wipe":
+            assert harness.store.install(run_id, old)
+        if loss == "fall back and go on":
+            append, harness.journal.append = harness.journal.append, lost
+            with contextlib.suppress(Unavailable):
+                another(harness).handle([signal(sent["a"], 8)])
+            harness.journal.append = append
+        return read(calls)
+
+    harness.store.read = lose_then_read
+    handle_until_done(harness, signal(sent["x"]))
+    assert harness.store.read == read, "nothing was read"
+    bodies = [json.loads(body) for body in harness.queues.bodies("tasks-function")]
+    params = [task["config"]["params"] for task in bodies if task["node_id"] == "b"]
+    assert params and all(found == {"a": 7, "on": run_id} for found in params)
     harness.drain()
     assert_whole(harness, run_id)
