@@ -39,6 +39,8 @@ class Pending(Protocol):
     needs: list[Written]
     lease: bool
     mark: int
+    #: Whether two of them had one number: none of them may go, since what came of the first is not in the store.
+    forked: bool
 
 
 def journal_item(run_id: str, text: str, parsed: Item | None = None) -> JournalItem:
@@ -56,6 +58,8 @@ def write_items(services: Services, owner: str, runs: Mapping[str, Pending]) -> 
     written: dict[str, Written] = {}
     batch: dict[str, list[JournalItem]] = {}
     for run_id, pending in runs.items():
+        if pending.forked:
+            continue
         last = _last(pending)
         chain = _own_chain(pending, last.no)
         if chain is None:

@@ -59,10 +59,10 @@ class PatchRecord:
         }
 
 
-def number_of(meta: Mapping[str, str], commit_id: str) -> int | None:
-    """The number of the patch that this commit made, if it is there."""
+def number_of(meta: Mapping[str, str], mark: str) -> int | None:
+    """The number of the patch that was made by a commit whose id begins so, if it is there."""
     for name, place in meta.items():
-        if name.startswith("patch:") and place.split("|", 1)[0] == commit_id:
+        if name.startswith("patch:") and place.startswith(mark):
             return int(name.removeprefix("patch:"))
     return None
 

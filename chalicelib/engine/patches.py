@@ -51,10 +51,10 @@ def patch_run(services: Services, request: PatchRequest) -> dict[str, Json]:
     Raises NotFound, Conflict for a run that has ended or a stale revision (with the present one), InvalidInput and
     InvalidDocument where the patch is refused, Unavailable. A refused patch changes nothing.
     """
-    commit_id = _commit_id(services, request)
+    mark = _mark(services, request)
     for _ in range(MAX_TRIES):
-        state = _present(services, request)
-        number = number_of(state["meta"], commit_id)
+        state, commit_id = _present(services, request), f"{mark}-{services.ids.new()}"
+        number = number_of(state["meta"], mark)
         if number is not None:
             return _first_answer(services, request, state["meta"], number)
         _check_open(request, state["meta"])
@@ -82,8 +82,9 @@ def revert_patch(services: Services, request: PatchRequest, number: int) -> dict
     return patch_run(services, replace(request, change=change))
 
 
-def _commit_id(services: Services, request: PatchRequest) -> str:
-    """Derived from who asks for what under which key, so that a repeat is known by it (HAZARDS 8)."""
+def _mark(services: Services, request: PatchRequest) -> str:
+    """How the ids of this request's commits begin, so that a repeat is known by it (HAZARDS 8). Each try has an id of
+    its own: where the store lost the first one's commit, the journal must not take another for the same."""
     if request.once is None:
         return services.ids.new()
     text = f"{request.tenant}\0{request.run_id}\0{request.once}"
