@@ -35,7 +35,14 @@ def end_of(world: CrashWorld) -> Json:
 
 
 def _value(name: str, text: str) -> Json:
-    return json.loads(text) if name in ("output", "error") else text
+    return _timeless(json.loads(text)) if name in ("output", "error") else text
+
+
+def _timeless(value: Json) -> Json:
+    """The value less the times of the decisions in it."""
+    if isinstance(value, dict) and isinstance(value.get("decisions"), list):
+        return {**value, "decisions": [{**decision, "at": None} for decision in value["decisions"]]}
+    return value
 
 
 def _executions(state: Json) -> Counter[Json]:
@@ -45,4 +52,4 @@ def _executions(state: Json) -> Counter[Json]:
 
 def _outcome(record: str) -> Json:
     outcome = json.loads(record.split("|", 1)[1])
-    return {name: outcome.get(name) for name in ("s", "o", "r", "e", "a")}
+    return {name: _timeless(outcome.get(name)) for name in ("s", "o", "r", "e", "a")}

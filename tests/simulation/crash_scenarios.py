@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from chalicelib.domain.errors import Conflict
+from chalicelib.domain.errors import Conflict, InvalidInput
+from chalicelib.engine.approvals import Decision, decide
 from chalicelib.engine.controls import cancel_run, pause_run, resume_run
 from chalicelib.engine.patch_terms import Change
 from chalicelib.engine.patches import PatchRequest, patch_run
 from chalicelib.engine.redo import redrive_run, skip_node
+from chalicelib.engine.run_events import send_event
 from chalicelib.engine.services import Services
 from chalicelib.engine.task import Task
 from chalicelib.engine.work import WorkPorts, work
@@ -68,11 +70,36 @@ def examples() -> dict[str, Scenario]:
         expected = folder / "expected.json"
         cases = json.loads(expected.read_text())["cases"] if expected.exists() else [{"input": DEMO_INPUT}]
         for number, case in enumerate(cases):
-            found[f"{folder.name}-{number}"] = Scenario(document, case["input"], workers())
+            steps = tuple(_told(at, step) for at, step in enumerate(case.get("steps", [])))
+            found[f"{folder.name}-{number}"] = Scenario(document, case["input"], workers(), idle=steps)
     analyst = json.loads((EXAMPLES / "self_editing" / "analyst.json").read_text())
     given = json.loads((EXAMPLES / "self_editing" / "input.json").read_text())
     found["analyst"] = Scenario(analyst, given, workers())
     return found
+
+
+def _told(at: int, step: Json) -> Act:
+    """What people and other programs say in an example, under a key; what is refused there is refused here."""
+    path, body, once = step["post"].split("/"), step["body"], f"step {at}"
+
+    def tell(services: Services, run: str) -> None:
+        if path[0] == "signals":
+            send_event(services, run, path[1], body, "shop", once)
+        else:
+            decide(
+                services,
+                Decision(run, path[1], "ann", body["approved"], body.get("comment"), body.get("data"), once=once),
+            )
+
+    def acts(services: Services, run: str) -> None:
+        if "refused" not in step:
+            return tell(services, run)
+        with contextlib.suppress(InvalidInput):
+            tell(services, run)
+            raise AssertionError(f"{step} was not refused")
+        return None
+
+    return acts
 
 
 DEMO_INPUT = {"url": "http://demo.invalid/penguins", "page_size": 120}
