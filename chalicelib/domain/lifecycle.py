@@ -21,9 +21,10 @@ def create_draft(plan: Plan) -> Draft:
     return Draft(emits=[Emit(Token(START), "i")], vars=dict(plan.vars), events=[Event("run_created")])
 
 
-def start_draft(plan: Plan, token: Token, moment: Moment) -> Draft:
-    """Settle `$start`: the entry nodes begin."""
-    draft = Draft(settle=token, meta={"status": "RUNNING", "started_at": str(moment.now_ms)})
+def start_draft(plan: Plan, token: Token, moment: Moment, *, paused: bool) -> Draft:
+    """Settle `$start`: the entry nodes begin. A run that was paused before stays so, and holds them."""
+    draft = Draft(settle=token, meta={"started_at": str(moment.now_ms)})
+    draft.meta |= {} if paused else {"status": "RUNNING"}
     draft.events.append(Event("run_started"))
     _start_nodes(plan, draft, plan.entries, moment.epoch)
     return draft

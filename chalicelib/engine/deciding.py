@@ -48,6 +48,9 @@ PASSING = frozenset({"pass", "branch", "loop"})
 #: Node types whose config is resolved by the coordinator when they run.
 CONFIGURED = frozenset({"transform", "fail", "succeed"})
 
+#: Fields of the run's meta that settling a token of its own takes, by the token's node.
+META = {START: ("status",)}
+
 
 def check_node(token: Token, plan: Plan) -> None:
     """Raises BadSignal for a token of what the graph does not have: signed on a graph that was lost."""
@@ -63,7 +66,11 @@ def needs_of(work: Work, plan: Plan) -> Needs:
     token = work.token
     if token.node == END:
         return _end_needs(plan, token)
-    needs = _undo_needs(work, plan) if token.node.startswith((ROLLBACK, UNDO)) else Needs(plan, token)
+    needs = (
+        _undo_needs(work, plan)
+        if token.node.startswith((ROLLBACK, UNDO))
+        else Needs(plan, token, meta=META.get(token.node, ()))
+    )
     if work.told is not None or (reads_record(work) and work.data is None):
         needs.tokens = (token.text,)
     node = None if work.told is not None else plan.nodes.get(token.node.removeprefix("$arm:"))
@@ -186,7 +193,7 @@ def _decide_internal(s: Situation) -> Draft:
     token, plan = s.work.token, s.plan
     kind = token.node.split(":", 1)[0]
     if kind == START:
-        return start_draft(plan, token, s.moment())
+        return start_draft(plan, token, s.moment(), paused=s.meta.get("status") == "PAUSED")
     if s.done is not None:
         return rollback_step(token, plan, s.done, s.meta, _ending(s)[1], s.now_ms)
     if kind == END:

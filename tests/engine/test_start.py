@@ -12,6 +12,7 @@ from chalicelib.domain.compiler import compile_workflow
 from chalicelib.domain.errors import Conflict, InvalidInput, TooLarge, Unavailable
 from chalicelib.domain.ids import derived_run_id
 from chalicelib.domain.limits import Limits
+from chalicelib.engine.controls import pause_run, resume_run
 from chalicelib.engine.directory_keys import run_head_key
 from chalicelib.engine.runs import StartRequest, start_run
 from tests.doubles.journal import MemoryJournal
@@ -249,3 +250,13 @@ def test_a_run_timeout_of_the_request_goes_before_the_workflows(harness: Harness
     assert harness.meta(harness.start(document, {"v": 1}))["timeout_at"] == str(now + 60_000)
     assert harness.meta(harness.start(document, {"v": 1}, timeout_ms=5))["timeout_at"] == str(now + 5)
     assert "timeout_at" not in harness.meta(harness.start(DOCUMENT, {"v": 1}))
+
+
+def test_a_pause_before_the_first_step_holds_the_run(harness: Harness) -> None:
+    run_id = harness.start(DOCUMENT, {"v": 1})
+    pause_run(harness.services, run_id, "ann")
+    harness.drain()
+    assert (harness.meta(run_id)["status"], harness.tasks) == ("PAUSED", [])
+    resume_run(harness.services, run_id, "ann")
+    harness.drain()
+    assert harness.output(run_id) == {"b": 1}

@@ -89,7 +89,7 @@ BUGS = (
     Bug("the sweep sends nothing", "chalicelib/engine/supervise.py",
         "    send_waiting(services, run_id, now - UNSENT_MS if stored else now)\n", "    pass\n", ROUGH),
     Bug("ended runs are never let go", "chalicelib/engine/supervise.py",
-        ">= GRACE_MS:", "< 0:", ROUGH),
+        ">= grace_ms:", "< 0:", ROUGH),
     Bug("a dead letter is forgotten untried", "chalicelib/engine/dead_letters.py",
         "        failed = settle([arrived.body])\n", "        failed = set()\n", ROUGH),
     Bug("a generation does not fence", f"{LUA}/commit.lua", "if m.gen ~= c.gen or", "if", CONTROLLED),
