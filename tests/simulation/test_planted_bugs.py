@@ -11,7 +11,7 @@ import pytest
 from tests.simulation.planted import BUGS, Bug, hunt
 
 #: Each bug has to be found within so many worlds; two hunts go on at a time.
-SEEDS = 60
+SEEDS = 120
 AT_ONCE = 2
 
 Hunts = dict[str, Future[CompletedProcess[str]]]
