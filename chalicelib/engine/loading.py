@@ -253,8 +253,7 @@ class Loader:
 
 
 def _has_begun(answer: ReadAnswer, token: Token, job: Job) -> bool:
-    """Whether what was read is of a store that has the commit by which the token began. One that lost it since then
-    lacks values that the task reads; in one where the token has ended meanwhile, the task is not needed."""
+    """Whether the store that was read has the commit by which the token began, and the token has not ended since."""
     record = answer.tokens.get(token.text) if answer.found else None
     return record is not None and record.startswith(f"{job.no}|{job.commit}|")
 
