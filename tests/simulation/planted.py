@@ -63,7 +63,7 @@ BUGS = (
     Bug("a failure that may not be retried is retried", "chalicelib/domain/retry.py",
         ' or error.get("retryable") is False', ""),
     Bug("what a dead step left unsent stays unsent", "chalicelib/engine/repeats.py",
-        "found.append(name)", "pass"),
+        "found.append((name, state[\"tok\"][name]))", "pass"),
     Bug("what a dead step's later commits left unsent stays unsent", "chalicelib/engine/repeats.py",
         "pending += [settled] if settled not in seen else []", "pass"),
     Bug("tokens count as sent though sending failed", "chalicelib/engine/effects.py",
@@ -95,7 +95,7 @@ BUGS = (
     Bug("a generation does not fence", f"{LUA}/commit.lua", "if m.gen ~= c.gen or", "if", CONTROLLED),
     Bug("a patch is planned on nothing", f"{LUA}/commit.lua", " or changed(control.expect) then", " then", CONTROLLED),
     Bug("a control action is answered before it is journaled", "chalicelib/engine/outside.py",
-        "    if services.journal.append([item], ending_records([item])):", "    if False:", CONTROLLED),
+        "    if refused:\n", "    if False:\n", CONTROLLED),
 )  # fmt: skip
 
 
