@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.api.table import PUBLIC, ROUTES, TASK, Route
+from chalicelib.api.table import LINK, PUBLIC, ROUTES, TASK, Route
 from chalicelib.domain.agent_tools import SCOPES
 from chalicelib.engine.credentials import verify_token
 from chalicelib.engine.ports import Outgoing
@@ -140,7 +140,9 @@ def test_an_agent_patches_no_other_run(api: Api):
 
 
 @pytest.mark.parametrize(
-    "route", [r for r in ROUTES if r.scope not in (PUBLIC, TASK)], ids=lambda route: f"{route.method} {route.path}"
+    "route",
+    [r for r in ROUTES if r.scope not in (PUBLIC, TASK, LINK)],
+    ids=lambda route: f"{route.method} {route.path}",
 )
 def test_an_agent_reaches_nothing_but_reading_and_patching_its_run(api: Api, route: Route):
     """Every route that there is, with the ids of its own run and node where it takes some."""

@@ -237,7 +237,7 @@ def test_a_repeat_after_the_run_has_ended_and_gone_is_still_the_first_decision(a
     run_id = started(api, asks())
     dying(api, "directory", "put", lambda: decide(api, run_id, key="k", comment="c"))
     api.drain()
-    api.store.retire(run_id)
+    api.retire(run_id)
     again = decide(api, run_id, key="k", comment="c")
     assert (again.status, again.json["decided"], again.json["decisions"][0]["comment"]) == (200, True, "c")
 

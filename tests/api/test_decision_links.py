@@ -117,7 +117,7 @@ def test_a_link_ends(api: Api) -> None:
     api.drain()
     assert follow(api, decided["approve"]).status == follow(api, decided["approve"], "POST").status == 409
     api.clock.now += 3_600_000
-    api.store.retire(run_id)
+    api.retire(run_id)
     assert follow(api, decided["approve"], "POST").status == 409
 
 

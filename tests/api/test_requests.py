@@ -22,7 +22,7 @@ POSTS = [route for route in ROUTES if route.method == "POST"]
 
 def target(api: Api, route) -> str:
     token = api.services.callback_token("job", "r1", "a", 1, api.clock.now_ms() + 10_000)
-    return route.full_path.format(name="one", token=token, run_id="r1", node_id="a", n="1")
+    return route.full_path.format(name="one", token=token, run_id="r1", node_id="a", n="1", schedule="s")
 
 
 @pytest.mark.parametrize(
