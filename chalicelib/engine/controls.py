@@ -131,10 +131,12 @@ def holds(services: Services, run_id: str, meta: Meta) -> bool:
     if int(meta["mark"]) < int(meta["no"]):
         with contextlib.suppress(JournalRefused):  # seen again below
             flush_upto(services, run_id, int(meta["no"]))
-    if not behind_journal(services, run_id, meta):
-        return True
-    give_way(services, run_id)
-    return False
+    if behind_journal(services, run_id, meta):
+        give_way(services, run_id)
+        return False
+    # A state that was behind when it was read may have been brought back since: then the generation is another one.
+    now = services.store.snapshot(run_id, ("meta",))
+    return now is not None and now["meta"]["gen"] == meta["gen"]
 
 
 def _refuse_ended(run_id: str, meta: Meta, what: str) -> None:

@@ -26,6 +26,15 @@ ENDLESS_MS = 15_000
 
 
 @dataclass(frozen=True, slots=True)
+class Control:
+    """One POST that a run's client sends below it: at once, or as soon as the node `waits` waits."""
+
+    what: str
+    body: Json
+    waits: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """One workflow with one input, and what its run must say at its end: members of the run, members of its nodes."""
 
@@ -36,8 +45,8 @@ class Case:
     run: Mapping[str, Json] = field(default_factory=dict)
     error: Mapping[str, Json] = field(default_factory=dict)
     nodes: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
-    #: (what, body) of the POSTs that its client sends to the run once it is started, in order.
-    controls: tuple[tuple[str, Json], ...] = ()
+    #: What its client sends to the run once it is started, in order.
+    controls: tuple[Control, ...] = ()
 
     @property
     def weight(self) -> int:
@@ -80,7 +89,15 @@ def _of_folder(path: Path) -> list[Case]:
 
 def _case(name: str, document: Json, one: Json) -> Case:
     run = {"output": one["output"]} if "output" in one else {}
-    return Case(name, document, one["input"], one["status"], run, one.get("error", {}), one.get("nodes", {}))
+    steps = [step for step in one.get("steps", ()) if "refused" not in step]
+    controls = tuple(Control(step["post"], step["body"], step.get("waits", "")) for step in steps)
+    told = (run, one.get("error", {}), one.get("nodes", {}), controls)
+    return Case(name, document, one["input"], one["status"], *told)
+
+
+def called() -> list[Json]:
+    """The workflows that the examples call, to be saved before any run."""
+    return [read_document(str(path)) for path in sorted(EXAMPLES.glob("*/called-*"))]
 
 
 def _analyst() -> list[Case]:
@@ -110,7 +127,7 @@ def _patched() -> Case:
         {"op": "add", "path": "/edges/-", "value": {"from": "second", "to": "third"}},
     ]
     patch = {"operations": operations, "description": "one more"}
-    controls: tuple[tuple[str, Json], ...] = (("pause", {}), ("patch", patch), ("resume", {}))
+    controls = (Control("pause", {}), Control("patch", patch), Control("resume", {}))
     run = {"output": {"third": 3}, "revision": 1}
     return Case("patched", document, {}, "COMPLETED", run, controls=controls)
 

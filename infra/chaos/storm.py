@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from infra.chaos.cases import Case, all_cases, mix
+from infra.chaos.cases import Case, Control, all_cases, called, mix
 from infra.chaos.client import Answers, Client, NotAnswered
 from infra.chaos.killer import Kill, Killer
 from infra.chaos.sight import Sight
@@ -101,12 +101,15 @@ def calm(scene: Scene) -> list[str]:
     """Run in peace, once, the cases of which no file says what they must give. Returns what was wrong."""
     runs = [Started(case) for case in scene.cases if not case.run and not case.error]
     answers = Answers()
+    for document in called():
+        body = {"name": document["name"], "workflow": document}
+        scene.client(answers).patient("POST", "/workflows", body)
     with ThreadPoolExecutor(len(runs)) as pool:
         list(pool.map(lambda run: _live(scene, run, answers, f"calm-{id(run)}", SETTLE_S), runs))
     wrong = [f"undisturbed, {run.case.name}: {text}" for run in runs for text in _wrong(run)] + answers.breaches
     if not wrong:
-        given = {run.case.name: {"output": run.ended["output"]} for run in runs}
-        scene.cases = [replace(case, run=given.get(case.name, case.run)) for case in scene.cases]
+        given = {id(run.case): {"output": run.ended["output"]} for run in runs}
+        scene.cases = [replace(case, run=given.get(id(case), case.run)) for case in scene.cases]
         scene.calm = len(runs)
     return wrong
 
@@ -159,8 +162,9 @@ def _live(scene: Scene, run: Started, answers: Answers, key: str, within_s: floa
     body = {"workflow": run.case.document, "input": run.case.input}
     try:
         run.run_id = client.patient("POST", "/runs", body, key)["run_id"]
-        for number, (what, sent) in enumerate(run.case.controls):
-            client.patient("POST", f"/runs/{run.run_id}/{what}", sent, f"{key}-{number}")
+        for number, control in enumerate(run.case.controls):
+            _await(client, run.run_id, control, deadline)
+            client.patient("POST", f"/runs/{run.run_id}/{control.what}", control.body, f"{key}-{number}")
         while (now := client.patient("GET", f"/runs/{run.run_id}"))["status"] not in ENDED:
             if time.monotonic() > deadline:
                 why = client.patient("GET", f"/runs/{run.run_id}/explain")
@@ -171,6 +175,15 @@ def _live(scene: Scene, run: Started, answers: Answers, key: str, within_s: floa
         run.ended = now
     except NotAnswered as error:
         run.trouble.append(str(error))
+
+
+def _await(client: Client, run_id: str, control: Control, deadline: float) -> None:
+    """Return once the node that the control is for waits, or the time is over: then the run's end tells."""
+    while control.waits and time.monotonic() < deadline:
+        run = client.patient("GET", f"/runs/{run_id}")
+        if run["status"] in ENDED or run["nodes"][control.waits]["status"] == "WAITING":
+            return
+        time.sleep(LOOK_S)
 
 
 def _follow(scene: Scene, storm: Storm, over: threading.Event, number: int) -> None:

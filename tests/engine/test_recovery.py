@@ -11,6 +11,7 @@ from chalicelib.domain.fold import fold
 from chalicelib.engine.controls import cancel_run, pause_run, resume_run
 from chalicelib.engine.directory_keys import live_key
 from chalicelib.engine.history import load_items
+from chalicelib.engine.rebuild import rebuild
 from chalicelib.engine.redo import redrive_run, skip_node
 from chalicelib.engine.run_reader import read_state
 from chalicelib.engine.supervise import GRACE_MS, UNSENT_MS, detect_timeouts
@@ -420,3 +421,22 @@ def test_a_redrive_is_not_refused_because_the_store_fell_behind(harness: Harness
     redrive_run(harness.services, run_id, "ann")
     harness.drain()
     assert_whole(harness, run_id)
+
+
+def test_a_resume_does_not_rest_on_a_store_that_was_behind_and_is_rebuilt_meanwhile(harness: Harness) -> None:
+    """It saw the run as before its pause; by the time it asked the journal, another had brought the run back."""
+    run_id = harness.start({"nodes": [function("a")]})
+    old = harness.store.snapshot(run_id)
+    pause_run(harness.services, run_id, "ann")
+    fall_back(harness, run_id, old)
+    read = harness.journal.read
+
+    def rebuilt_first(*args: object, **kwargs: object) -> list:
+        harness.journal.read = read
+        rebuild(harness.services, run_id)
+        return read(*args, **kwargs)
+
+    harness.journal.read = rebuilt_first
+    resume_run(harness.services, run_id, "ann")
+    harness.drain()
+    assert harness.meta(run_id)["status"] == "COMPLETED"

@@ -85,7 +85,7 @@ def test_the_worlds_are_rough(world_redis: redis.Redis) -> None:
 
 def test_the_rough_worlds_know_every_fault_and_every_client(world_redis: redis.Redis) -> None:
     """Data is lost in all ways, every port refuses, schedules and clients die; what they do happens all the same."""
-    seeds = [seed for seed in range(200) if seed % 4 == ROUGH or seed % 8 == CONTROLLED]
+    seeds = [seed for seed in range(320) if seed % 4 == ROUGH or seed % 8 == CONTROLLED]
     worlds = [check(world_redis, seed) for seed in seeds]
     lines = [line for world in worlds for line in world.trace]
     for loss in LOSSES:
