@@ -136,7 +136,7 @@ def holds(services: Services, run_id: str, meta: Meta) -> bool:
         return False
     # A state that was behind when it was read may have been brought back since: then the generation is another one.
     now = services.store.snapshot(run_id, ("meta",))
-    return now is not None and now["meta"]["gen"] == meta["gen"]
+    return meta["status"] in ENDED if now is None else now["meta"]["gen"] == meta["gen"]
 
 
 def _refuse_ended(run_id: str, meta: Meta, what: str) -> None:

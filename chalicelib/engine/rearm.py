@@ -43,3 +43,18 @@ def rearm(services: Services, run_id: str, *, only_new: bool = False) -> None:
         due |= attempt_deadlines(services, node, began.job(run_id, name), began.at_ms, now)
     if due:
         services.store.put_due(due, only_new=only_new)
+
+
+def disarm(services: Services, run_id: str) -> None:
+    """Forget the deadlines of a run that is over, also those that are far off. Repeating it is harmless."""
+    state = services.store.snapshot(run_id, ("meta", "dis"))
+    if state is None:
+        return
+    members = [f"run:{run_id}"] if state["meta"].get("timeout_at") else []
+    for name, record in state["dis"].items():
+        began, token = parse_began(record), parse_token(name)
+        node = attempted(services.plans.load(began.graph), token) if began.kind in ("t", "w", "h") else None
+        if node is not None:
+            members += attempt_deadlines(services, node, began.job(run_id, name), 0, 0)
+    if members:
+        services.store.drop_due(members)

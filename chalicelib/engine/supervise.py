@@ -15,7 +15,7 @@ from chalicelib.engine.flush import flush_run
 from chalicelib.engine.history import catch_up
 from chalicelib.engine.places import leave
 from chalicelib.engine.ports import Outgoing
-from chalicelib.engine.rearm import rearm
+from chalicelib.engine.rearm import disarm, rearm
 from chalicelib.engine.rebuild import behind_journal, ensure_present, give_way, position
 from chalicelib.engine.services import Services
 from chalicelib.engine.silence import send_silent
@@ -117,6 +117,7 @@ def _look_after(services: Services, partition: str, run_id: str, record: Json, g
     stored = services.store.snapshot(run_id, ("meta",))
     if record["status"] in ENDED and now - int(record["finished_at"] or now) >= grace_ms:
         if stored is not None:
+            disarm(services, run_id)
             services.store.retire(run_id, position(stored["meta"]))
         services.directory.delete((partition, run_id), expect=record)  # unless it was redriven meanwhile
         return

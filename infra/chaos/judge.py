@@ -153,7 +153,7 @@ def _listed(client: Client) -> list[Json]:
     cursor = ""
     while True:
         page = client.patient("GET", f"/runs?limit=100{cursor}")
-        found += page["items"]
+        found += [item for item in page["items"] if not item["parent"]]
         if not page["next_cursor"]:
             return found
         cursor = f"&cursor={page['next_cursor']}"

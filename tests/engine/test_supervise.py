@@ -5,6 +5,7 @@ import json
 import pytest
 
 from chalicelib.domain.errors import Conflict
+from chalicelib.engine.approvals import Decision, decide
 from chalicelib.engine.controls import cancel_run, pause_run, resume_run
 from chalicelib.engine.directory_keys import LIVE_SHARDS, run_head_key
 from chalicelib.engine.history import load_state
@@ -199,3 +200,17 @@ def test_an_end_whose_writer_died_before_the_journal_is_journaled_by_the_sweep(h
     harness.clock.now += GRACE_MS
     sweep_all(harness)
     assert harness.store.snapshot(run_id) is None
+
+
+def test_a_run_that_is_let_go_leaves_no_deadline_behind(harness: Harness) -> None:
+    """Its person had a day to answer, and answered at once."""
+    node = {"id": "ask", "type": "human", "config": {"message": "?"}, "timeout_ms": 86_400_000}
+    run_id = harness.start({"nodes": [node], "timeout_ms": 172_800_000})
+    harness.drain()
+    decide(harness.services, Decision(run_id, "ask", "ann", True))
+    harness.drain()
+    assert harness.store.due(harness.clock.now + 200_000_000, 100)
+    harness.clock.now += GRACE_MS
+    sweep_all(harness)
+    assert harness.store.snapshot(run_id) is None
+    assert harness.store.due(harness.clock.now + 200_000_000, 100) == []
