@@ -230,3 +230,19 @@ def test_36_no_signal_makes_an_item_that_the_table_cannot_hold(harness: Harness,
     for item in harness.journal.read(run_id):
         assert size_of(encode_journal(item)) < MAX_ITEM_BYTES
     assert_whole(harness, run_id, "FAILED" if "error" in answer else harness.meta(run_id)["status"])
+
+
+def test_42_a_schedule_that_is_refused_is_made_by_the_repeat(harness: Harness) -> None:
+    run_id = harness.start({"nodes": [{"id": "w", "type": "wait", "config": {"seconds": 7200}}]})
+    once = harness.services.schedules.once
+
+    def refuses(*_: Json) -> None:
+        harness.services.schedules.once = once
+        raise Unavailable("no schedules now")
+
+    harness.services.schedules.once = refuses
+    while harness.settle_batch():
+        pass
+    assert harness.services.schedules.next_at() is None
+    harness.drain()
+    assert harness.meta(run_id)["status"] == "COMPLETED"
