@@ -85,7 +85,8 @@ def test_the_worlds_are_rough(world_redis: redis.Redis) -> None:
 
 def test_the_rough_worlds_know_every_fault_and_every_client(world_redis: redis.Redis) -> None:
     """Data is lost in all ways, every port refuses, schedules and clients die; what they do happens all the same."""
-    seeds = [seed for seed in range(320) if seed % 4 == ROUGH or seed % 8 == CONTROLLED]
+    # A skip applies at few of the moments that are drawn: the last seed has one that does.
+    seeds = [seed for seed in range(320) if seed % 4 == ROUGH or seed % 8 == CONTROLLED] + [507]
     worlds = [check(world_redis, seed) for seed in seeds]
     lines = [line for world in worlds for line in world.trace]
     for loss in LOSSES:
@@ -98,8 +99,7 @@ def test_the_rough_worlds_know_every_fault_and_every_client(world_redis: redis.R
         assert any(line.startswith(who) and line.endswith(": Killed") for line in lines), f"no {who} ever died"
     assert any(line.endswith(": PartlySent") for line in lines)
     answered = {intent.kind for world in worlds if isinstance(world, RoughWorld) for intent in world.clients.answered}
-    # A skip applies at few of the moments that are drawn: tests/engine/test_redo.py tries skips by name.
-    assert answered >= {"read", "pause", "resume", *ALL} - {"skip"}
+    assert answered == {"read", "pause", "resume", *ALL}
     events = {event["type"] for world in worlds for text in _shown(world) for event in text}
     assert events >= {"run_rebuilt", "run_cancelled", "run_redriven", "patch_applied", "node_timed_out"}
 
