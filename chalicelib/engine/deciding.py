@@ -119,7 +119,7 @@ def _undo_needs(work: Work, plan: Plan) -> Needs:
 
 def reads_record(work: Work) -> bool:
     """Whether settling the work takes its token's record: what a worker answers to is not all that goes on with it."""
-    return work.kind in ("wake", "inline") or work.token.node.startswith(UNDO)
+    return work.token.node != END and (work.kind in ("wake", "inline") or work.token.node.startswith(UNDO))
 
 
 def _may_fail(node: Node, token: Token) -> bool:

@@ -93,7 +93,8 @@ class Effects:
     tasks: list[tuple[Opened, Token]] = field(default_factory=list)
     #: (message, position of the signal it comes from, run id, token text or "").
     outgoing: list[tuple[Outgoing, int, str, str]] = field(default_factory=list)
-    schedules: list[tuple[str, int, Outgoing]] = field(default_factory=list)
+    #: (name, when in milliseconds, message, position of the signal it comes from, job that is woken).
+    schedules: list[tuple[str, int, Outgoing, int, Job]] = field(default_factory=list)
     #: (message, position of the signal it comes from).
     refused: list[tuple[Outgoing, int]] = field(default_factory=list)
     continues: list[Work] = field(default_factory=list)
@@ -155,7 +156,8 @@ class Effects:
             self.send(Outgoing("completion-signals", text, delay), origin, job)
             return
         name = f"{job.run_id}-{job.no}-{job.commit}"
-        self.schedules.append((name, due_ms - LAST_MINUTES_MS, Outgoing("completion-signals", text)))
+        at_ms = due_ms - LAST_MINUTES_MS
+        self.schedules.append((name, at_ms, Outgoing("completion-signals", text), origin, job))
 
     def go_on(self, work: Work) -> None:
         """Another step goes on with this inline work."""
@@ -187,6 +189,7 @@ class Effects:
 
     def _sent(self, run_id: str) -> list[str]:
         begun = [job.token for job, _ in self.begun if job.run_id == run_id]
+        begun += [job.token for *_, job in self.schedules if job.run_id == run_id]
         return [token for _, _, run, token in self.outgoing if run == run_id and token] + begun
 
     def _journal(self, services: Services, failed: set[int]) -> dict[str, Written]:
@@ -202,6 +205,7 @@ class Effects:
         self.outgoing = [entry for entry in self.outgoing if entry[2] not in lost]
         self.continues = [work for work in self.continues if work.job.run_id not in lost]
         self.begun = [(job, origin) for job, origin in self.begun if job.run_id not in lost]
+        self.schedules = [entry for entry in self.schedules if entry[4].run_id not in lost]
         return written
 
     def _send(self, services: Services, failed: set[int]) -> bool:
@@ -214,14 +218,14 @@ class Effects:
             for job, _ in self.begun:
                 make_known(services, job)
             services.queues.send(messages)
-            for name, at_ms, message in self.schedules:
+            for name, at_ms, message, *_ in self.schedules:
                 services.schedules.once(name, at_ms, message)
         except Unavailable:
             log.warning("messages could not be sent; their signals are delivered again")
             for writes in self.runs.values():
                 failed |= writes.origins
             failed |= {origin for _, origin, _, _ in self.outgoing if origin >= 0}
-            failed |= {origin for _, origin in self.begun}
+            failed |= {origin for _, origin in self.begun} | {entry[3] for entry in self.schedules if entry[3] >= 0}
             failed |= {work.origin for work in self.continues} | {origin for _, origin in self.refused}
             return False
         return True

@@ -11,8 +11,9 @@ from chalicelib.domain.commit import Draft, Event, Kept, compact
 from chalicelib.domain.errors import TooLarge
 from chalicelib.domain.ids import Token
 from chalicelib.domain.limits import lowered
+from chalicelib.domain.outcome import Outcome
 from chalicelib.engine.services import Services
-from chalicelib.engine.signals import INLINE_BYTES
+from chalicelib.engine.signals import INLINE_BYTES, Work, limit_exceeded
 
 Json = Any
 #: A text that a draft holds, and what puts a reference to it in its place.
@@ -45,6 +46,27 @@ def store_apart(services: Services, text: str, graph: str) -> str:
     if len(text) > most:
         raise TooLarge(f"A value has {len(text)} bytes; limits.artifact_bytes allows {most}.")
     return services.artifacts.put(text.encode())
+
+
+def bound_result(services: Services, work: Work) -> None:
+    """What a worker handed in: past the inline size it becomes an artifact; a reference must name one that exists.
+
+    Puts what is wrong with it into the work as its error. Raises Unavailable.
+    """
+    outcome = work.outcome
+    if work.kind != "signal" or outcome.error is not None:
+        return
+    if outcome.ref is not None:
+        if not services.artifacts.exists(outcome.ref):
+            error = {"type": "Undeliverable", "message": f"{outcome.ref} is not stored.", "retryable": False}
+            work.outcome = Outcome(error=error, job=outcome.job)
+        return
+    text = compact(outcome.output)
+    if len(text) > INLINE_BYTES:
+        try:
+            work.outcome = replace(outcome, ref=store_apart(services, text, work.job.graph))
+        except TooLarge as error:
+            work.outcome = limit_exceeded(error.detail, outcome.job)
 
 
 def check_commit(text: str) -> None:

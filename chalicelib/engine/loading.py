@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from chalicelib.domain.commit import Draft, compact
-from chalicelib.domain.errors import BadSignal, GraftError, NotFound, TemplateError, TooLarge
+from chalicelib.domain.errors import BadSignal, GraftError, NotFound, TemplateError
 from chalicelib.domain.ids import Job, Token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.limits import hops_allowed
@@ -25,14 +25,14 @@ from chalicelib.engine.deciding import Situation, check_node, decide, needs_of, 
 from chalicelib.engine.dispatch import secret_places, task_message
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.item_pages import ItemPages
-from chalicelib.engine.large_values import store_apart
+from chalicelib.engine.large_values import bound_result
 from chalicelib.engine.maps import TooManyItems, begin
 from chalicelib.engine.needs import NOW, Needs, RunInfo, config_needs, run_info, values
 from chalicelib.engine.ports import Outgoing
-from chalicelib.engine.repeats import recover, resend
+from chalicelib.engine.repeats import gone, recover, resend
 from chalicelib.engine.rollback_steps import undoes
 from chalicelib.engine.services import Services
-from chalicelib.engine.signals import INLINE_BYTES, Work, limit_exceeded
+from chalicelib.engine.signals import Work
 from chalicelib.engine.store_calls import ReadAnswer
 
 Json = Any
@@ -61,7 +61,7 @@ class Loader:
         wanted: list[tuple[Work, Needs]] = []
         for work in works:
             try:
-                self._bound(work)
+                bound_result(self._services, work)
                 plan = self._services.plans.load(work.job.graph)
                 check_node(work.token, plan)
                 wanted.append((work, self._with_item(work.job.run_id, needs_of(work, plan), work.token)))
@@ -81,24 +81,6 @@ class Loader:
     def decide(self, work: Work) -> Draft:
         """The Draft of a prepared work."""
         return decide(self._situations[id(work)])
-
-    def _bound(self, work: Work) -> None:
-        """Results past the inline size become artifacts; a reference must name one that exists."""
-        outcome = work.outcome
-        if work.kind != "signal" or outcome.error is not None:
-            return
-        if outcome.ref is not None:
-            if not self._services.artifacts.exists(outcome.ref):
-                error = {"type": "Undeliverable", "message": f"{outcome.ref} is not stored.", "retryable": False}
-                work.outcome = Outcome(error=error, job=outcome.job)
-            return
-        text = compact(outcome.output)
-        if len(text) > INLINE_BYTES:
-            try:
-                ref = store_apart(self._services, text, work.job.graph)
-                work.outcome = Outcome(outcome.output, ref, None, outcome.job, outcome.metadata)
-            except TooLarge as error:
-                work.outcome = limit_exceeded(error.detail, outcome.job)
 
     def _read(self, wanted: Sequence[tuple[str, int, Needs]]) -> list[ReadAnswer | None]:
         """One answer per need, None where nothing had to be read; one round trip for all."""
@@ -121,12 +103,15 @@ class Loader:
             return record is not None  # told too late: nothing changes
         if work.data is None and answer is not None and reads_record(work):
             record = answer.tokens.get(work.token.text)
-            began = parse_began(record) if record else None
-            if began is not None and work.kind == "inline" and began.kind != "i":
+            if record is None:
+                gone(work)
+                return True
+            began = parse_began(record)
+            if work.kind == "inline" and began.kind != "i":
                 job = began.job(work.job.run_id, work.token.text)
                 resend(self._services, job, work.origin, began, effects)
                 return False
-            work.data = began.data if began else {}
+            work.data = began.data
         due = (work.data or {}).get("due", 0)
         if work.kind == "wake" and due > self._services.clock.now_ms():
             effects.wake(self._services, work.job, due)

@@ -24,7 +24,7 @@ from chalicelib.engine.loading import spent_hops
 from chalicelib.engine.maps import gather
 from chalicelib.engine.ports import RunState
 from chalicelib.engine.rearm import attempt_deadlines
-from chalicelib.engine.repeats import recover
+from chalicelib.engine.repeats import gone, recover
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import Work
 from chalicelib.engine.store_calls import ReadCall
@@ -74,8 +74,7 @@ def _look(services: Services, work: Work, node: Node, effects: Effects, failed: 
         return []
     record = state["tok"].get(work.token.text)
     if record is None:
-        # Settled, or unknown here: the commit finds out which. It must not settle a token that comes back meanwhile.
-        work.kind, work.looked, work.expect = "signal", True, (("tok", work.token.text, ""),)
+        gone(work)
         return [work]
     began = parse_began(record)
     if began.kind != "h":

@@ -153,6 +153,13 @@ def resend(services: Services, job: Job, origin: int, began: Began, effects: Eff
     effects.task(Opened(job, item, origin), token)
 
 
+def gone(work: Work) -> None:
+    """The token is settled, or unknown here: the commit finds out which. It must not settle one that comes back."""
+    work.expect = (("tok", work.token.text, ""),)
+    if work.kind in ("inline", "wake"):
+        work.kind, work.looked = "signal", True
+
+
 def recover(services: Services, work: Work, effects: Effects, failed: set[int], word: str = "MISSING") -> None:
     """The store does not know the run or the token, or is behind: rebuild it from the journal, and try again.
 

@@ -14,8 +14,10 @@ import redis
 from chalicelib.adapters.dynamodb_items import FLAT_SEQS, MAX_ITEM_BYTES, SHARDS, encode_journal, shard_of, size_of
 from chalicelib.domain.errors import Unavailable
 from chalicelib.domain.routing import FAN
+from chalicelib.engine.controls import send_waiting
 from chalicelib.engine.directory_keys import RUN_SHARDS, run_list_key
 from chalicelib.engine.effects import LAST_MINUTES_MS, SQS_DELAY_MS
+from chalicelib.engine.rebuild import rebuild
 from chalicelib.engine.run_reader import read_state
 from chalicelib.engine.signals import INLINE_BYTES
 from infra.local.redis_server import RedisServer
@@ -232,17 +234,46 @@ def test_36_no_signal_makes_an_item_that_the_table_cannot_hold(harness: Harness,
     assert_whole(harness, run_id, "FAILED" if "error" in answer else harness.meta(run_id)["status"])
 
 
-def test_42_a_schedule_that_is_refused_is_made_by_the_repeat(harness: Harness) -> None:
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_42_a_schedule_that_is_refused_is_made_by_the_repeat(harness: Harness, times: int) -> None:
+    """Also where the repeat is refused its schedule, which has no commit of its own any more."""
     run_id = harness.start({"nodes": [{"id": "w", "type": "wait", "config": {"seconds": 7200}}]})
-    once = harness.services.schedules.once
+    once, left = harness.services.schedules.once, [None] * times
 
-    def refuses(*_: Json) -> None:
-        harness.services.schedules.once = once
+    def refuses(*given: Json) -> None:
+        if not left:
+            return once(*given)
+        left.pop()
         raise Unavailable("no schedules now")
 
     harness.services.schedules.once = refuses
     while harness.settle_batch():
         pass
-    assert harness.services.schedules.next_at() is None
+    assert len(left) == times - 1 and harness.services.schedules.next_at() is None
     harness.drain()
     assert harness.meta(run_id)["status"] == "COMPLETED"
+
+
+def test_42_a_schedule_made_again_after_a_rebuild_is_noted_as_sent(harness: Harness) -> None:
+    """A rebuild does not know what was sent: the sweep sends it, once."""
+    run_id = harness.start({"nodes": [{"id": "w", "type": "wait", "config": {"seconds": 7200}}]})
+    while harness.settle_batch():
+        pass
+    harness.client.flushall()
+    rebuild(harness.services, run_id)
+    assert [since[0] for since in harness.store.snapshot(run_id)["ready"].values()] == ["r"]
+    send_waiting(harness.services, run_id, harness.clock.now)
+    while harness.settle_batch():
+        pass
+    assert harness.services.schedules.next_at() is not None
+    assert not harness.store.snapshot(run_id)["ready"]
+
+
+def test_42_long_waits_that_begin_in_one_commit_have_a_schedule_each(harness: Harness) -> None:
+    waits = [{"id": f"w{n}", "type": "wait", "config": {"seconds": 7200 * n}} for n in (1, 2)]
+    nodes = [{"id": "p", "type": "pass"}, *waits]
+    run_id = harness.start({"nodes": nodes, "edges": edges("p:w1", "p:w2")})
+    began = harness.clock.now
+    harness.drain()
+    assert harness.meta(run_id)["status"] == "COMPLETED"
+    assert harness.clock.now - began < 14_500_000

@@ -125,7 +125,7 @@ def _difference(engine: Found, wanted: Found) -> list[str]:
 
 
 def _function_tasks(tasks: dict[Any, Any], document: dict[str, Json]) -> dict[Any, Any]:
-    functions = {node["id"] for node in document["nodes"] if node["type"] == "function"}
+    functions = {node["id"] for node in document["nodes"] if node["type"] in ("function", "http", "queue")}
     return {key: without(config) for key, config in tasks.items() if key[0] in functions and config is not None}
 
 

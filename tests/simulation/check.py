@@ -24,6 +24,8 @@ from tests.simulation.world import SECRET, World
 
 #: Which seeds give rough worlds (of four), and controlled ones (of eight).
 ROUGH, CONTROLLED = 1, 3
+#: Which seeds (of sixteen) give worlds of all node types: two plain ones, two rough ones, one controlled one.
+MIXED = (2, 6, 5, 13, 11)
 #: In every third world the ends of runs depend on the order of events; there the reference follows the engine's order.
 RACING_EVERY = 3
 #: A fixed hash seed makes the order of Redis's hashes, and so of whole worlds, the same in every process.
@@ -55,10 +57,12 @@ def check(client: redis.Redis, seed: int) -> World:
 
 
 def world_of(client: redis.Redis, seed: int, *, racing: bool) -> World:
-    """Of eight worlds five are plain and quick, two are rough, and one is rough and controlled by clients."""
+    """Of eight worlds five are plain and quick, two are rough, and one is rough and controlled by clients; of each
+    kind some are of all node types."""
+    mixed = seed % 16 in MIXED
     if seed % 8 == CONTROLLED:
-        return ControlledWorld(client, seed)
-    return (RoughWorld if seed % 4 == ROUGH else World)(client, seed, racing=racing)
+        return ControlledWorld(client, seed, mixed=mixed)
+    return (RoughWorld if seed % 4 == ROUGH else World)(client, seed, racing=racing, mixed=mixed)
 
 
 #: The reference's note of a failure that no longer mattered. The engine judges that by what it has read when it

@@ -34,8 +34,8 @@ SAID = {"cancel": "run_cancelled", "redrive": "run_redriven", "rerun": "run_redr
 class ControlledWorld(RoughWorld):
     """A rough world with clients who do more than wait."""
 
-    def __init__(self, client: redis.Redis, seed: int) -> None:
-        super().__init__(client, seed, racing=False)
+    def __init__(self, client: redis.Redis, seed: int, *, mixed: bool = False) -> None:
+        super().__init__(client, seed, racing=False, mixed=mixed)
         self.patching_only = self.rng.random() < 0.4
         self.runs = {run_id: self._prepared(run) for run_id, run in self.runs.items()}
         self._waiting = list(self.runs.values())

@@ -26,13 +26,13 @@ class SimulatedRun:
     behave: Behave
 
 
-def draw(rng: random.Random, seed: int, *, racing: bool) -> list[SimulatedRun]:
-    """One to three runs; in `racing` ones the end depends on the order in which work is settled."""
+def draw(rng: random.Random, seed: int, *, racing: bool, mixed: bool = False) -> list[SimulatedRun]:
+    """One to three runs, `mixed` of all node types; in `racing` ones the end depends on the order of settlements."""
     runs = []
     count = rng.choice([1, 1, 1, 2, 3])
     for number in range(count):
         size = rng.choice([5, 10, 15] if count > 1 else [8, 15, 25])
-        document = workflow(rng, size=size, confluent=not racing)
+        document = workflow(rng, size=size, confluent=not racing, mixed=mixed)
         if racing:
             _share(rng, document)
         runs.append(SimulatedRun(f"run-{seed}-{number}", document, run_input(rng), behaviour(rng, document)))

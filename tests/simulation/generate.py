@@ -21,10 +21,10 @@ from tests.simulation.reference_state import UNDO_ATTEMPTS, Behave, Outcome
 ERRORS = ("Boom", "Flaky")
 
 
-def workflow(rng: random.Random, *, size: int = 15, confluent: bool = True) -> dict[str, Any]:
-    """A valid document of about `size` nodes, for an input as `run_input` makes it."""
+def workflow(rng: random.Random, *, size: int = 15, confluent: bool = True, mixed: bool = False) -> dict[str, Any]:
+    """A valid document of about `size` nodes, for an input as `run_input` makes it; `mixed`: of all node types."""
     races = not confluent or rng.random() < 0.4
-    pieces = Pieces(rng, size, races=races, confluent=confluent)
+    pieces = Pieces(rng, size, races=races, confluent=confluent, mixed=mixed)
     document: dict[str, Any] = {"name": "generated", "nodes": pieces.nodes, "edges": pieces.edges}
     if rng.random() < 0.4:
         document["on_failure"] = pieces.on_failure = rng.choice(["fail_fast", "finish_branches"])

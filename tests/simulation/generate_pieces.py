@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tests.simulation.generate_kinds import add_kind
 from tests.simulation.generate_loops import add_loop
 from tests.simulation.generate_text import Around, condition, condition_form, number, template
 
@@ -29,8 +30,8 @@ class Piece:
 class Pieces:
     """Adds nodes and edges to a document. Nodes may end up a few more than `size`."""
 
-    def __init__(self, rng: random.Random, size: int, *, races: bool, confluent: bool) -> None:
-        self.rng, self.left, self.races, self.confluent = rng, size, races, confluent
+    def __init__(self, rng: random.Random, size: int, *, races: bool, confluent: bool, mixed: bool = False) -> None:
+        self.rng, self.left, self.races, self.confluent, self.mixed = rng, size, races, confluent, mixed
         self.on_failure = "fail_fast"
         self.nodes: list[dict[str, Any]] = []
         self.edges: list[dict[str, Any]] = []
@@ -112,6 +113,8 @@ class Pieces:
 
     def leaf(self, here: Around, plain: bool = False) -> Piece:
         """One node. A plain one neither fails nor shows which edges it was reached by."""
+        if self.mixed and not plain and self.chance(0.5):
+            return add_kind(self, here)
         kind = self.rng.choice(["function", "function", "function", "transform", "pass"])
         if kind == "pass" and not plain:
             return Piece(*[self.node("pass")["id"]] * 2)

@@ -105,6 +105,8 @@ class _Run(Board):
             return Outcome(output=unit.config.get("output"))
         if kind == "transform":
             return Outcome(output=unit.config["value"])
+        if kind == "wait":
+            return Outcome(output={})
         return self.behave(unit.node, unit.scope, unit.attempt)
 
     def what_reached(self, unit: Unit) -> Any:

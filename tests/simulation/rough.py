@@ -61,8 +61,8 @@ PORTS = ("store", "journal", "directory", "queues", "artifacts", "schedules")
 class RoughWorld(World):
     """A world in which only the journal, the queues and the schedules' next run can be relied on."""
 
-    def __init__(self, client: redis.Redis, seed: int, *, racing: bool) -> None:
-        super().__init__(client, seed, racing=racing)
+    def __init__(self, client: redis.Redis, seed: int, *, racing: bool, mixed: bool = False) -> None:
+        super().__init__(client, seed, racing=racing, mixed=mixed)
         self.runs = {run_id: with_unheard(run, self.rng) for run_id, run in self.runs.items()}
         self._waiting = list(self.runs.values())
         self.wear, self.memory = Wear.draw(self.rng), Memory(client)
@@ -72,6 +72,8 @@ class RoughWorld(World):
         self.clients.want(("pause", "read"), list(self.runs), self.rng.choice([0, 1, 3]))
         #: Port -> calls that it will still refuse.
         self._out: dict[str, int] = {}
+        #: Calls that can be refused or killed, and data that can be lost: at most so many rounds come to nothing.
+        self._spoilt = self.chaos.harm + self.wear.losses
 
     def let_go(self) -> None:
         """The schedules let go of the ended runs, and nothing of them is left in Redis."""
@@ -120,6 +122,7 @@ class RoughWorld(World):
         if kind in ("restart", "outage"):
             port = "store" if kind == "restart" else self.rng.choice(PORTS)
             self._out[port] = self.rng.choice([2, 5, 15])
+            self._spoilt += self._out[port]
 
     def _harm_to(self, strand: Strand) -> BaseException | None:
         limit, port = self.wear.lambda_ms, strand.where.split(".")[0]
@@ -203,8 +206,7 @@ class RoughWorld(World):
         if not unsettled:
             return False
         self._rounds += 1
-        spoilt = self.chaos.harm + self.wear.losses  # at most so many rounds come to nothing
-        require(self._rounds <= MOST_ROUNDS + spoilt, f"nothing moves any more: {'; '.join(unsettled)}")
+        require(self._rounds <= MOST_ROUNDS + self._spoilt, f"nothing moves any more: {'; '.join(unsettled)}")
         self.clock.advance(UNSENT_MS + 1 if self._rounds % 3 else HOUR_MS)
         self.trace.append(f"idle, on to {self.clock.now_ms()}")
         for slice_ in self._slices():

@@ -31,7 +31,7 @@ def judge(items: list[JournalItem], tasks: list[dict[str, Json]], document: dict
             completed.setdefault(parse_token(token).node, item.no)
     configs = {node["id"]: json.dumps(node.get("config")) for node in document["nodes"]}
     for task in tasks:
-        params, created = task["config"]["params"], parse_job_id(task["job_id"], secret).no
+        params, created = task["config"].get("params"), parse_job_id(task["job_id"], secret).no
         if not isinstance(params, dict) or "was" not in params:
             continue
         wanted = {"v": [value for no, value in shared if no <= created][-1]}

@@ -41,7 +41,8 @@ Json = Any
 SECRET = b"a secret of simulated worlds"
 #: Events after which a world counts as hanging.
 MOST_EVENTS = 20_000
-TASKS = ("tasks-function", "tasks-http")
+#: Where workers take tasks: the last is the queue of `queue` nodes.
+TASKS = ("tasks-function", "tasks-http", "tasks-own")
 SIZES = (1, 1, 2, 3, 5, 10)
 #: The error type of attempts that no worker answers.
 UNHEARD = "Timeout"
@@ -75,7 +76,7 @@ class Chaos:
 class World:
     """Runs a seed to its end. `trace` tells what happened, an event a line."""
 
-    def __init__(self, client: redis.Redis, seed: int, *, racing: bool) -> None:
+    def __init__(self, client: redis.Redis, seed: int, *, racing: bool, mixed: bool = False) -> None:
         self.client, self.seed = client, seed
         self.rng = random.Random(f"world {seed}")
         self.chaos = Chaos.draw(self.rng)
@@ -88,7 +89,7 @@ class World:
         self.journal = WatchedJournal(self.directory, at, self.audit)
         self.queues = WatchedQueues(self.clock, at, self.rng, self.audit)
         self.schedules = MemorySchedules(self.queues, at)
-        self.runs = {run.run_id: run for run in draw(self.rng, seed, racing=racing)}
+        self.runs = {run.run_id: run for run in draw(self.rng, seed, racing=racing, mixed=mixed)}
         self._waiting = list(self.runs.values())
         self._idle = [self._coordinator() for _ in range(self.rng.choice([1, 2, 2, 3]))]
         self._harm, self._repeats = self.chaos.harm, self.chaos.repeats
