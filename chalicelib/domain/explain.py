@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from chalicelib.domain.children import child_run_id
+from chalicelib.domain.explain_facts import Facts
 from chalicelib.domain.explain_held import held_problems, held_wait
 from chalicelib.domain.explain_joins import waiting_joins
 from chalicelib.domain.explain_summary import ended, sentence
-from chalicelib.domain.ids import START, UNDO, Job, Token, bare, parse_token
-from chalicelib.domain.ir import Plan
+from chalicelib.domain.ids import START, UNDO, Token, bare, parse_token
 from chalicelib.domain.journal import timestamp
 from chalicelib.domain.node_kinds import node_at
+from chalicelib.domain.pauses import paused_at
 from chalicelib.domain.records import Began, parse_began
 from chalicelib.domain.state import ENDED
 
@@ -26,26 +26,6 @@ LATE_MS = 60_000
 LONG_MS, LONGER = 600_000, 10
 #: Messages on a task queue from which on its workers seem too few.
 DEEP = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """All that an explanation is made of. Times in milliseconds."""
-
-    run_id: str
-    #: The hashes meta tok dis done jn ed box ready.
-    state: Mapping[str, Mapping[str, str]]
-    plan: Plan
-    now_ms: int
-    #: Task queue -> messages on it, None where it could not be asked.
-    depths: Mapping[str, int | None]
-    #: When the run was paused, where that is known.
-    paused_at: int | None
-    make_job_id: Callable[[Job], str]
-    #: A plan by its hash.
-    load: Callable[[str], Plan]
-    #: Waiting call -> its child's status, for the first MOST of them.
-    children: Mapping[str, str]
 
 
 def explain(facts: Facts) -> dict[str, Json]:
@@ -65,7 +45,7 @@ def explain(facts: Facts) -> dict[str, Json]:
 
 def _head(facts: Facts, text: str) -> dict[str, Json]:
     meta = facts.state["meta"]
-    since = facts.paused_at if meta["status"] == "PAUSED" else int(meta.get("finished_at") or 0) or None
+    since = paused_at(meta) or int(meta.get("finished_at") or 0) or None
     return {
         "run_id": facts.run_id,
         "status": meta["status"],
@@ -96,7 +76,7 @@ def _entry(facts: Facts, token: Token, began: Began, usual: Mapping[str, int]) -
 
 def _wait(facts: Facts, node: str, token: Token, began: Began) -> dict[str, Json]:
     """What the token waits for and what would move it."""
-    if facts.state["meta"]["status"] == "PAUSED" and token.text in facts.state["ready"]:
+    if facts.holds(token, began):
         return {"waits_for": "resume", "moved_by": "Resuming the run: POST /runs/{id}/resume."}
     if token.node == START and "limited" in facts.state["meta"]:
         return {"waits_for": "place", "moved_by": "The end of another run of its workflow, or a higher max_running."}
@@ -110,7 +90,7 @@ def _wait(facts: Facts, node: str, token: Token, began: Began) -> dict[str, Json
         return {"waits_for": "retry", "moved_by": "The time of its next attempt.", **at}
     if began.kind == "h":
         kind = node_at(facts.plan, token).type if node in facts.plan.nodes else ""
-        deadline = _deadline(facts, token, began)
+        deadline = facts.deadline(token, began)
         return {
             **held_wait(facts.state["box"], token.text, began, kind),
             **_child(facts, token, began, kind),
@@ -128,7 +108,7 @@ def _child(facts: Facts, token: Token, began: Began, kind: str) -> dict[str, Jso
 
 
 def _task(facts: Facts, node: str, token: Token, began: Began) -> dict[str, Json]:
-    deadline = _deadline(facts, token, began)
+    deadline = facts.deadline(token, began)
     queue = node_at(facts.plan, token).queue or None if node in facts.plan.nodes else None
     return {
         "waits_for": "task",
@@ -139,26 +119,19 @@ def _task(facts: Facts, node: str, token: Token, began: Began) -> dict[str, Json
     }
 
 
-def _deadline(facts: Facts, token: Token, began: Began) -> int | None:
-    """Milliseconds. What held when the token began holds, whatever a patch has made of its node since."""
-    plan = facts.load(began.graph)
-    known = node_at(plan, token) if bare(token.node) in plan.nodes else None
-    return None if known is None or known.timeout_ms is None else began.at_ms + known.timeout_ms
-
-
 def _token_problems(facts: Facts, node: str, token: Token, began: Began, usual: int) -> list[tuple[str, str]]:
     """(code, message) of what looks wrong with one token. `usual`: milliseconds of its node's longest attempt."""
-    found = []
-    due = _deadline(facts, token, began) if began.kind in ("t", "h") else began.data.get("due")
-    if due is not None and facts.now_ms > int(due) + LATE_MS:
+    found, held = [], facts.holds(token, began)
+    due = facts.deadline(token, began) if began.kind in ("t", "h") else began.data.get("due")
+    if due is not None and not held and facts.now_ms > int(due) + LATE_MS:
         found.append(("overdue", f"It was due at {timestamp(int(due))}: are timers and the timeout detector running?"))
     marked = facts.state["ready"].get(token.text, "")
-    held = facts.state["meta"]["status"] == "PAUSED" or (token.node == START and "limited" in facts.state["meta"])
-    if not held and marked.startswith("r") and facts.now_ms > int(marked[1:]) + LATE_MS:
+    in_line = token.node == START and "limited" in facts.state["meta"]
+    if not (held or in_line) and marked.startswith("r") and facts.now_ms > int(marked[1:]) + LATE_MS:
         found.append(("unsent", "Nobody sent it for over a minute: is the sweep running?"))
     if began.kind == "h":
         found += held_problems(facts.state["box"], began)
-    if began.kind == "t" and due is None and facts.now_ms - began.at_ms > max(LONG_MS, LONGER * usual):
+    if began.kind == "t" and due is None and not held and facts.now_ms - began.at_ms > max(LONG_MS, LONGER * usual):
         found.append(("no_answer", "It has no timeout_ms and takes unusually long: its worker may have lost it."))
     return found
 

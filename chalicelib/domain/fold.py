@@ -13,6 +13,7 @@ from typing import Any
 
 from chalicelib.domain.journal import Item
 from chalicelib.domain.map_items import NONE, parse_progress
+from chalicelib.domain.pauses import note_pause
 
 Json = Any
 State = dict[str, dict[str, str]]
@@ -51,6 +52,7 @@ def apply(state: State, item: Item) -> None:
     meta.update(body.get("meta", {}))
     for name, value in body.get("once", {}).items():
         meta.setdefault(name, value)
+    note_pause(state, body.get("meta", {}).get("status"), item.no, body["at"])
     last = item.seq + item.events - 1
     meta |= {"no": str(item.no), "cid": item.id, "seq": str(last), "lseq": str(item.seq), "mark": str(item.no)}
     end = item.end or (meta.get("end", "") if meta.get("end") in state["tok"] else "")

@@ -97,7 +97,7 @@ def send_waiting(services: Services, run_id: str, before_ms: int) -> int:
     if state is None or state["meta"]["status"] not in ("RUNNING", "PENDING"):
         return 0
     jobs: list[str] = []
-    last, waits = 0, False
+    waits = False
     unsent = [name for name, since in state["ready"].items() if since.startswith("r") and int(since[1:]) <= before_ms]
     for name in dict.fromkeys((*unsent, *ripe_tokens(state))):
         record = state["tok"].get(name)
@@ -109,9 +109,9 @@ def send_waiting(services: Services, run_id: str, before_ms: int) -> int:
         began = parse_began(record)
         if began.kind != "h" or is_waiting(services.plans.load(began.graph), parse_token(name)):
             jobs.append(job_id(began.job(run_id, name), services.secret))
-            last = max(last, began.no)
-    if last > int(state["meta"]["mark"]):
-        flush_upto(services, run_id, last)  # another commit may be on its way to the journal: nothing leaves before
+    if jobs and int(state["meta"]["no"]) > int(state["meta"]["mark"]):
+        # Their commits may be on their way to the journal, and the one that let them go: nothing leaves before.
+        flush_upto(services, run_id, int(state["meta"]["no"]))
     continue_jobs(services, jobs)
     if waits:
         enter(services, run_id, state["meta"])

@@ -28,6 +28,7 @@ from chalicelib.domain.lifecycle import (
 from chalicelib.domain.map_items import begin_draft
 from chalicelib.domain.node_kinds import node_at
 from chalicelib.domain.outcome import Moment, Outcome, template_error
+from chalicelib.domain.pauses import PAUSED
 from chalicelib.domain.templates import render
 from chalicelib.domain.usage import used
 from chalicelib.domain.waiting import armed_draft, waiting_emit
@@ -72,7 +73,7 @@ def needs_of(work: Work, plan: Plan) -> Needs:
         else Needs(plan, token, meta=META.get(token.node, ()))
     )
     if work.told is not None or (reads_record(work) and work.data is None):
-        needs.tokens = (token.text,)
+        needs.tokens, needs.meta = (token.text,), (*needs.meta, PAUSED)
     node = None if work.told is not None else plan.nodes.get(token.node.removeprefix("$arm:"))
     if node is None or token.attempt == 0:
         needs.joins = (node.id,) if node is not None and node.counted and node.join.need > 1 else ()
@@ -95,7 +96,7 @@ def _add_arming(needs: Needs, node: Node, token: Token) -> None:
     """What a node reads before it waits: its config; a call also whose it is, and the input that it passes on."""
     needs.token = Token(bare(token.node), token.scope)
     needs.add_template(node.config)
-    needs.meta = CALL_META if node.type == CALL else ()
+    needs.meta += CALL_META if node.type == CALL else ()
     if passes_on(node) and token.index is None:
         needs.reached = True
     elif passes_on(node):

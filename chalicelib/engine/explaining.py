@@ -1,17 +1,15 @@
-"""Gathers what an explanation of a run is made of: its state, its task queues' depths, when it was paused."""
+"""Gathers what an explanation of a run is made of: its state, its task queues' depths, how its children stand."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 from chalicelib.domain.children import calls, child_run_id
 from chalicelib.domain.errors import Unavailable
-from chalicelib.domain.explain import MOST, Facts, explain
+from chalicelib.domain.explain import MOST, explain
+from chalicelib.domain.explain_facts import Facts
 from chalicelib.domain.ids import job_id, parse_token
 from chalicelib.domain.ir import Plan
-from chalicelib.domain.journal import parse_item
 from chalicelib.domain.node_kinds import attempted
 from chalicelib.domain.records import parse_began
 from chalicelib.domain.state import ENDED
@@ -24,8 +22,6 @@ from chalicelib.engine.views import run_error
 Json = Any
 #: What it reads of the run.
 HASHES = ("meta", "tok", "dis", "done", "jn", "ed", "box", "ready")
-#: Newest events that are searched for the pause of a paused run.
-BACK = 1000
 
 
 def explain_run(services: Services, tenant: str, run_id: str) -> dict[str, Json]:
@@ -37,7 +33,6 @@ def explain_run(services: Services, tenant: str, run_id: str) -> dict[str, Json]
         plan,
         services.clock.now_ms(),
         _depths(services, plan, state),
-        _paused_at(services, run_id, state["meta"]),
         lambda job: job_id(job, services.secret),
         services.plans.load,
         _children(services, run_id, plan, state),
@@ -74,15 +69,3 @@ def _depth(services: Services, queue: str) -> int | None:
         return services.queues.depth(queue)
     except Unavailable:
         return None
-
-
-def _paused_at(services: Services, run_id: str, meta: Mapping[str, str]) -> int | None:
-    """When a paused run was paused; None where that is too long ago to look for."""
-    if meta["status"] != "PAUSED":
-        return None
-    after = max(0, int(meta["seq"]) - BACK)
-    for item in reversed(services.journal.read(run_id, after)):
-        body = parse_item(item.text).body
-        if any(event["t"] == "run_paused" for event in json.loads(body.get("ev") or "[]")):
-            return int(body["at"])
-    return None

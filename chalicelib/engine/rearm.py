@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from chalicelib.domain.ids import Job, job_id, parse_token
+import logging
+
+from chalicelib.domain.errors import GraftError
+from chalicelib.domain.ids import Job, Token, job_id, parse_token
 from chalicelib.domain.ir import Node
 from chalicelib.domain.node_kinds import attempted
+from chalicelib.domain.pauses import is_held
 from chalicelib.domain.records import parse_began
 from chalicelib.engine.services import Services
+
+log = logging.getLogger("graft.step")
 
 
 def attempt_deadlines(services: Services, node: Node, job: Job, at_ms: int, beat_ms: int) -> dict[str, int]:
@@ -22,11 +28,25 @@ def attempt_deadlines(services: Services, node: Node, job: Job, at_ms: int, beat
     return due
 
 
+def heard_of(services: Services, job: Job, token: Token) -> dict[str, int]:
+    """The index member by which an attempt's heartbeat deadline moves, now that its worker was heard of; {} without."""
+    try:
+        node = attempted(services.plans.load(job.graph), token)
+    except GraftError:
+        log.warning("a heartbeat was lost: its graph could not be read", extra={"run_id": job.run_id})
+        return {}
+    if node is None or node.heartbeat_ms is None:
+        return {}
+    now = services.clock.now_ms()
+    due = attempt_deadlines(services, node, job, now, now)
+    return {name: at for name, at in due.items() if name.startswith("heartbeat:")}
+
+
 def rearm(services: Services, run_id: str, *, only_new: bool = False) -> None:
     """Write the deadlines of a rebuilt run. A heartbeat counts from now: beats are not journaled (HAZARDS 18).
 
-    With `only_new` deadlines that the index has stay as they are, and what a pause holds back gets none: it is not
-    known to have been sent.
+    What began in the pause that the run is in gets none. With `only_new` deadlines that the index has stay as they are,
+    and what a pause holds back besides gets none either: it is not known to have been sent.
     """
     state = services.store.snapshot(run_id, ("meta", "tok", "ready"))
     if state is None:
@@ -37,8 +57,8 @@ def rearm(services: Services, run_id: str, *, only_new: bool = False) -> None:
     for name, record in state["tok"].items():
         began, token = parse_began(record), parse_token(name)
         node = attempted(services.plans.load(began.graph), token)
-        held = holding and began.kind == "t" and state["ready"].get(name, "").startswith("r")
-        if held or node is None or began.kind not in ("t", "w", "h"):
+        unsent = holding and began.kind == "t" and state["ready"].get(name, "").startswith("r")
+        if unsent or is_held(meta, began) or node is None or began.kind not in ("t", "w", "h"):
             continue
         due |= attempt_deadlines(services, node, began.job(run_id, name), began.at_ms, now)
     if due:

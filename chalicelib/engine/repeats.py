@@ -41,20 +41,21 @@ def emitted_before(
     if state is None or services.store.fields(run_id, "done", [work.token.text]) != [answer.record]:
         recover(services, work, effects, failed, "MISSING" if state is None else "UNKNOWN")
         return []
-    meta, settled = state["meta"], int(answer.record.split("|", 1)[0])
+    plan = services.plans.load(state["meta"]["graph"])
+    moves = bool(state["ready"]) and state["meta"]["status"] not in ENDED
+    known = services.store.snapshot(run_id, ("tok", "dis", "done", "ready")) if moves or has_calls(plan) else None
+    # Of the same moment as what is unsent: in between the run may have been paused, and may have gone on.
+    meta, settled = (known or state)["meta"], int(answer.record.split("|", 1)[0])
     if int(meta["no"]) < settled:
         effects.unjournaled(run_id, Written(settled, answer.record.split("|")[1], int(meta["lseq"])), work.origin)
     if int(meta["mark"]) < int(meta["no"]):
         effects.unjournaled(run_id, Written(int(meta["no"]), meta["cid"], int(meta["lseq"])), work.origin)
-    plan, ended = services.plans.load(meta["graph"]), meta["status"] in ENDED
-    moves = bool(state["ready"]) and not ended
-    known = services.store.snapshot(run_id, ("tok", "dis", "done", "ready")) if moves or has_calls(plan) else None
     unsent: list[tuple[str, str]] = []
     if known is not None:
         unsent, commits = _came_of(known, settled)
         for message in _left(services, run_id, plan, known, answer.record, commits):
             effects.send(message, work.origin, replace(work.job, token=""))
-    return [] if ended else _begin_unsent(services, work, meta["status"], unsent, effects)
+    return [] if meta["status"] in ENDED else _begin_unsent(services, work, meta["status"], unsent, effects)
 
 
 def _begin_unsent(

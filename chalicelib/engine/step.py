@@ -18,13 +18,14 @@ from chalicelib.domain.journal import compose, parse_item
 from chalicelib.domain.node_kinds import attempted
 from chalicelib.engine.children import stop_child
 from chalicelib.engine.effects import Effects, Opened
+from chalicelib.engine.holding import hold_back, while_running
 from chalicelib.engine.large_values import check_commit, keep_apart
 from chalicelib.engine.late import is_late, record_late
 from chalicelib.engine.loading import Loader, spent_hops
 from chalicelib.engine.looking import again, look
 from chalicelib.engine.parents import stop_messages
 from chalicelib.engine.ports import Outgoing
-from chalicelib.engine.rearm import attempt_deadlines
+from chalicelib.engine.rearm import attempt_deadlines, heard_of
 from chalicelib.engine.repeats import emitted_before, ended_before, recover
 from chalicelib.engine.services import Services
 from chalicelib.engine.signal_patches import give_up_patch, merged, plan_signals
@@ -93,7 +94,7 @@ class Coordinator:
                 step.effects.refuse(text, error.detail, position)
         for work in works:
             if work.kind == "heartbeat":
-                self._beat(work, step)
+                step.effects.beats |= heard_of(self._services, work.job, work.token)
             if work.kind == "stop":
                 self._stop(work, step)
         return [work for work in works if work.kind not in ("heartbeat", "stop")]
@@ -109,18 +110,6 @@ class Coordinator:
         except GraftError:
             log.exception("a child run could not be stopped", extra={"run_id": work.job.run_id})
             step.failed.add(work.origin)
-
-    def _beat(self, work: Work, step: Step) -> None:
-        """The worker is at it: its heartbeat deadline moves, if there still is one."""
-        try:
-            node = attempted(self._services.plans.load(work.job.graph), work.token)
-        except GraftError:
-            log.warning("a heartbeat was lost: its graph could not be read", extra={"run_id": work.job.run_id})
-            return
-        if node is not None and node.heartbeat_ms is not None:
-            now = self._services.clock.now_ms()
-            due = attempt_deadlines(self._services, node, work.job, now, now)
-            step.effects.beats |= {name: at for name, at in due.items() if name.startswith("heartbeat:")}
 
     def _postpone(self, works: list[Work], step: Step) -> None:
         for work in works:
@@ -211,7 +200,7 @@ class Coordinator:
             self._too_large(work, error.detail, step)
             return None
         acks = ((job.no, job.commit),) if work.proven else ()
-        expect = (*(planned.expect if planned else ()), *work.expect)
+        expect = (*(planned.expect if planned else ()), *work.expect, *while_running(work.token))
         return CommitCall(job.run_id, text, step.effects.owner, now, acks, job.no, expect)
 
     def _too_large(self, work: Work, detail: str, step: Step) -> None:
@@ -268,6 +257,8 @@ class Coordinator:
         """Decided on another graph or before a control action: decide again on the present one (DESIGN 1)."""
         if work.told is not None and work.job.gen == answer.gen:
             return []  # told before, or the attempt has ended
+        if hold_back(self._services, work, answer):
+            return []
         work.job = replace(work.job, gen=answer.gen, graph=answer.graph, rev=answer.rev)
         self._hint(work.job)
         work.planned = None

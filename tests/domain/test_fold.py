@@ -148,3 +148,53 @@ def test_folding_does_not_change_the_items() -> None:
     first, second = chain.state(), chain.state()
     first["meta"]["status"] = "changed"
     assert second == chain.state()
+
+
+def pausing(status: str, **more: object) -> Draft:
+    return Draft(meta={"status": status}, **more)
+
+
+def times(state: dict[str, dict[str, str]], hash_: str = "tok") -> dict[str, int]:
+    """By node, when its token began to count, in milliseconds after the chain began."""
+    return {text.split("@")[0]: int(record.split("|")[2]) - AT for text, record in state[hash_].items()}
+
+
+def test_what_began_in_a_pause_counts_from_its_end_and_all_else_from_its_own_commit() -> None:
+    chain = Chain()
+    chain.add(Draft(settle=Token("$start"), emits=[Emit(Token("before"), "t")]))
+    chain.add(pausing("PAUSED"))
+    chain.add(Draft(emits=[Emit(Token("held"), "t", {"x": 1}), Emit(Token("gone"), "t")]))
+    assert chain.state()["meta"]["paused"] == f"3|{AT + 3}"
+    chain.add(Draft(settle=Token("gone")))
+    chain.add(pausing("RUNNING"))
+    state = chain.state()
+    assert "paused" not in state["meta"]
+    assert times(state) == {"before": 2, "held": 6}
+    assert times(state, "dis") == {"$start": 0, "before": 2, "held": 6, "gone": 4}
+    assert state["tok"]["held@#0.1"] == f'4|c4|{AT + 6}|t|g|c1|0|{{"x":1}}'
+    assert state["dis"]["held@#0.1"] == f"4|c4|{AT + 6}|t|g|c1|0|"
+    assert state["ready"] == {"before@#0.1": f"r{AT + 2}", "held@#0.1": f"r{AT + 6}"}
+
+
+def test_a_second_pause_leaves_what_the_first_one_held_as_its_end_let_it_go() -> None:
+    chain = Chain()
+    chain.add(pausing("PAUSED"))
+    chain.add(Draft(emits=[Emit(Token("one"), "t")]))
+    chain.add(pausing("RUNNING"))
+    chain.add(pausing("PAUSED"))
+    chain.add(Draft(emits=[Emit(Token("two"), "t")]))
+    chain.add(pausing("PAUSED"))  # again: it has been paused since the fifth commit
+    chain.add(pausing("RUNNING"))
+    assert times(chain.state()) == {"$start": 0, "one": 4, "two": 8}
+
+
+def test_whatever_ends_a_pause_lets_go_what_it_held() -> None:
+    chain = Chain()
+    chain.add(pausing("PAUSED", emits=[Emit(Token("a"), "t")]))
+    chain.add(Draft(emits=[Emit(Token("b"), "t")]))
+    chain.add(pausing("RUNNING", emits=[Emit(Token("again"), "t")], cancel=["b@#0.1"]), c=["b@#0.1"])
+    assert times(chain.state()) == {"$start": 0, "a": 4, "again": 4}
+    chain.add(pausing("PAUSED"))
+    chain.add(pausing("CANCELLED", cancel_all=True, final=True), c=["$start@#0.1", "a@#0.1", "again@#0.1"])
+    chain.add(pausing("RUNNING", emits=[Emit(Token("c"), "t")]))
+    assert (times(chain.state()), "paused" in chain.state()["meta"]) == ({"c": 7}, False)

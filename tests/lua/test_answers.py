@@ -141,6 +141,21 @@ def test_a_paused_run_settles_and_says_so_and_holds_what_becomes_ready(board: Bo
     board.assert_twin()
 
 
+def test_the_end_of_a_pause_gives_what_it_held_its_own_time(board: Board) -> None:
+    begin(board, "a", "z")
+    board.commit(Draft(meta={"status": "PAUSED"}, events=[Event("run_paused")]), now=T0 + 1)
+    board.commit(said(Draft(settle=Token("a"), emits=emits("b"))), now=T0 + 2)
+    board.commit(said(Draft(meta={"status": "RUNNING"})), now=T0 + 9)
+    stored = board.stored()
+    assert {token: record.split("|")[2] for token, record in stored["tok"].items()} == {
+        "z@#0.1": f"{T0}",
+        "b@#0.1": f"{T0 + 9}",
+    }
+    assert stored["dis"]["b@#0.1"] == stored["tok"]["b@#0.1"]
+    assert (stored["ready"]["b@#0.1"], "paused" in stored["meta"]) == (f"r{T0 + 9}", False)
+    board.assert_twin()
+
+
 def test_what_no_signal_will_deliver_again_is_marked_so(board: Board) -> None:
     begin(board, "a")
     board.commit(Draft(emits=emits("b"), events=[Event("patch_applied")]))

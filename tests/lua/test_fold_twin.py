@@ -17,7 +17,7 @@ from chalicelib.domain.fold import fold
 from chalicelib.domain.ids import Scope, Token, parse_token, scope_text
 from chalicelib.domain.journal import expand, parse_item
 from chalicelib.domain.map_items import NONE, Progress, progress_field
-from tests.lua.boards import Board
+from tests.lua.boards import T0, Board
 
 SCOPES: tuple[Scope, ...] = ((), (("l", 1),), (("l", 2),), (("l", 11),), (("l", 1), ("m", 1)), (("l", 1), ("m", 2)))
 STATUSES = ("COMPLETED", "FAILED", "RETRIED", "SKIPPED")
@@ -123,12 +123,13 @@ def test_random_commits_give_the_same_hashes_by_script_and_by_fold(seed: int, st
     chance = Chance(random.Random(seed))
     board = Board(store)
     words: set[str] = set()
-    for _ in range(90):
+    for step in range(90):
         stored = board.stored()
         draft = chance.draft(sorted(stored["tok"]), sorted(stored["done"]))
         if chance.rng.random() < 0.1:
             draft.meta |= {"gen": f"g{chance.made}", "graph": f"h{chance.made}", "rev": str(chance.made)}
-        answer = board.commit(draft, acks=((board.ack(board.item.no),) if chance.rng.random() < 0.3 else ()))
+        acks = (board.ack(board.item.no),) if chance.rng.random() < 0.3 else ()
+        answer = board.commit(draft, acks=acks, now=T0 + step)
         words.add(answer.word)
         if answer.word == "OK":
             board.gen = draft.meta.get("gen", board.gen)
@@ -160,9 +161,9 @@ def test_a_run_installed_from_its_journal_goes_on_like_the_one_that_was_lost(see
             assert store.install("built", twin.state, replaces="1|c1")
         stored = board.stored()
         draft = chance.draft(sorted(stored["tok"]), sorted(stored["done"]))
-        answer = board.commit(draft)
+        answer = board.commit(draft, now=T0 + step)
         if twin is not None:
-            other = twin.commit(draft)
+            other = twin.commit(draft, now=T0 + step)
             assert (other.word, other.head, other.out) == (answer.word, answer.head, answer.out) or answer.word != "OK"
             assert other.word == answer.word
             twin.assert_twin()

@@ -95,7 +95,9 @@ for i, p in ipairs(c.prog or {}) do
   moved[i] = {began, over}
 end
 --include values
+--include pauses
 keep_values(c, no)
+note_pause(m, set.status, no, at)
 for field, value in pairs(c.meta or {}) do redis.call('HSET', meta, field, value) end
 for field, value in pairs(c.once or {}) do redis.call('HSETNX', meta, field, value) end
 
