@@ -20,14 +20,15 @@ from chalicelib.domain.outcome import Outcome, template_error
 from chalicelib.domain.pauses import is_held
 from chalicelib.domain.records import parse_began
 from chalicelib.domain.templates import render
+from chalicelib.engine.agent_tasks import AGENT
 from chalicelib.engine.children import resolve_call
 from chalicelib.engine.deciding import Situation, check_node, decide, needs_of, reads_record
-from chalicelib.engine.dispatch import task_message
+from chalicelib.engine.dispatch import secret_places, task_message
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.item_pages import ItemPages
 from chalicelib.engine.large_values import bound_result
 from chalicelib.engine.maps import TooManyItems, begin
-from chalicelib.engine.needs import NOW, Needs, RunInfo, run_info, task_needs, values
+from chalicelib.engine.needs import NOW, Needs, RunInfo, config_needs, run_info, values
 from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.repeats import gone, recover, resend
 from chalicelib.engine.rollback_steps import undoes
@@ -208,7 +209,7 @@ class Loader:
         wanted: list[tuple[str, int, Needs]] = []
         for opened, token in tasks:
             plan = self._services.plans.load(opened.job.graph)
-            needs = self._with_item(opened.job.run_id, task_needs(plan, token, opened.known(token)), token)
+            needs = self._with_item(opened.job.run_id, _config_needs(plan, token, opened), token)
             if not needs.empty(has_run=opened.job.run_id in self._runs):
                 needs.tokens = (token.text,)
             wanted.append((opened.job.run_id, opened.item.no, needs))
@@ -257,6 +258,27 @@ def spent_hops(services: Services, plan: Plan, no: int) -> int:
     """The commits that a run of the plan may have, where commit `no` was past the last of them; else 0."""
     allowed = hops_allowed(services.limits, plan.document)
     return allowed if no >= allowed else 0
+
+
+def _config_needs(plan: Plan, token: Token, opened: Opened) -> Needs:
+    """What the task's config reads, less what its commit has at hand."""
+    needs = config_needs(plan, token)
+    node = node_at(plan, token)
+    if secret_places(node.config) or node.type == AGENT:
+        # The message says whose secrets these are, or is a credential for the run's tenant; that is read with `run`.
+        needs.names.add("run")
+    known = opened.known(token)
+    if needs.wanted_nodes() and set(needs.wanted_nodes()) <= set(known) and not needs.edge_fields():
+        return _AtHand(plan, token, needs.names, needs.nodes, needs.reached)
+    return needs
+
+
+class _AtHand(Needs):
+    """Needs whose nodes are all at hand: only variables, input and run may still have to be read."""
+
+    def empty(self, *, has_run: bool) -> bool:
+        """True if nothing has to be read."""
+        return "vars" not in self.names and (has_run or not self.names & {"input", "run"})
 
 
 def _as_of(work: Work) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,8 +12,6 @@ from chalicelib.domain.ids import UNDO, Scope, Token, bare
 from chalicelib.domain.ir import Node, Plan, Template
 from chalicelib.domain.journal import timestamp
 from chalicelib.domain.node_kinds import node_at
-from chalicelib.engine.agent_tasks import AGENT
-from chalicelib.engine.dispatch import secret_places
 from chalicelib.engine.store_calls import ReadAnswer, ReadCall
 
 Json = Any
@@ -109,26 +107,6 @@ def config_needs(plan: Plan, token: Token) -> Needs:
     needs.names, needs.nodes = set(config.names), set(config.nodes)
     needs.own = needs.token.value_key if "output" in config.names else ""
     return needs
-
-
-def task_needs(plan: Plan, token: Token, known: Mapping[str, str]) -> Needs:
-    """What a task's config reads, less what its commit has at hand: `known`, stored outcomes by node."""
-    needs = config_needs(plan, token)
-    node = node_at(plan, token)
-    if secret_places(node.config) or node.type == AGENT:
-        # The message says whose secrets these are, or is a credential for the run's tenant; that is read with `run`.
-        needs.names.add("run")
-    if needs.wanted_nodes() and set(needs.wanted_nodes()) <= set(known) and not needs.edge_fields():
-        return _AtHand(plan, token, needs.names, needs.nodes, needs.reached)
-    return needs
-
-
-class _AtHand(Needs):
-    """Needs whose nodes are all at hand: only variables, input and run may still have to be read."""
-
-    def empty(self, *, has_run: bool) -> bool:
-        """True if nothing has to be read."""
-        return "vars" not in self.names and (has_run or not self.names & {"input", "run"})
 
 
 def variable_names(plan: Plan) -> set[str]:

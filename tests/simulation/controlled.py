@@ -16,12 +16,11 @@ import redis
 from chalicelib.domain.journal import parse_item
 from chalicelib.engine.executions import standings
 from tests.simulation.clients import added, edge
-from tests.simulation.drawn import SimulatedRun
+from tests.simulation.drawn import TIMEOUT_MS, SimulatedRun
 from tests.simulation.invariants import require
 from tests.simulation.reference_graph import Scope
 from tests.simulation.reference_state import Outcome
 from tests.simulation.rough import RoughWorld
-from tests.simulation.unheard import TIMEOUT_MS
 
 Json = Any
 #: What clients of one world ask for: some only patch and pause, and then no node may be left behind.

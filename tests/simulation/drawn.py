@@ -14,6 +14,8 @@ from tests.simulation.reference_graph import Graph
 from tests.simulation.reference_state import Behave
 
 Json = Any
+#: Every `timeout_ms`: longer than any world is busy without an idle moment, so that no worker's answer comes too late.
+TIMEOUT_MS = 3_600_000
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,13 @@ from typing import Any
 import redis
 
 from chalicelib.adapters.redis.keys import run_key
-from chalicelib.domain.ids import UNDO, parse_job_id, parse_token
+from chalicelib.domain.ids import UNDO, Job, parse_job_id, parse_token
 from chalicelib.domain.journal import Item, expand, parse_item
 from chalicelib.domain.state import ENDED
+from chalicelib.engine.dispatch import CALLBACK_MS
 from chalicelib.engine.ports import JournalItem, RunState
+
+Json = Any
 
 
 class Violation(AssertionError):
@@ -42,13 +45,17 @@ class Chain:
     completed: dict[str, int] = field(default_factory=dict)
     undone: int = 1 << 60
     status: str = "PENDING"
+    #: Token -> when its time began, in milliseconds; None while a pause holds it.
+    counts: dict[str, int | None] = field(default_factory=dict)
 
 
 class Audit:
     """Watches commits, journal and messages of one world. Holds no part of the engine's state as its own."""
 
-    def __init__(self, client: redis.Redis, secret: bytes) -> None:
+    def __init__(self, client: redis.Redis, secret: bytes, timeout_ms: int | None = None) -> None:
         self._client, self._secret = client, secret
+        #: The `timeout_ms` of all attempts that have one; None where they differ, and are not looked at.
+        self._timeout_ms = timeout_ms
         self.chains: dict[str, Chain] = {}
         #: job id -> message text: every send of a job is byte-equal (HAZARDS 11).
         self._sent: dict[str, str] = {}
@@ -123,11 +130,19 @@ class Audit:
         for token in (*item.cancelled, *item.lost):
             self._close(chain, token, "CANCELLED", place)
         chain.status = body.get("meta", {}).get("status", chain.status)
+        self._count(chain, item)
         outstanding = {token for token in chain.opened - chain.closed if not token.startswith("$end")}
         # A commit from outside that makes no work leaves an earlier `$end` where it is.
         idle = not body.keys() & {"settle", "emits", "arr"}
         if chain.status not in ENDED:
             require(bool(outstanding) or bool(item.end) or idle, f"{place} leaves nothing outstanding in a live run")
+
+    def _count(self, chain: Chain, item: Item) -> None:
+        """What begins in a pause counts from what ends the pause."""
+        paused = chain.status == "PAUSED"
+        chain.counts |= dict.fromkeys((emit[0] for emit in item.opened()), None if paused else item.body["at"])
+        for token in [] if paused else [token for token, at in chain.counts.items() if at is None]:
+            chain.counts[token] = item.body["at"]
 
     def _undo(self, chain: Chain, token: str, instance: str, place: str) -> None:
         """Undos run one at a time, and go back in time."""
@@ -165,4 +180,14 @@ class Audit:
             known = len(items) >= job.no and items[job.no - 1].id == job.commit
             require(known, f"a message for {job.token} leaves before commit {job.no} is in the journal")
         if queue.startswith("tasks-"):
+            self._time(parse_job_id(raw["job_id"], self._secret), raw)
             require(self._sent.setdefault(raw["job_id"], body) == body, f"two different messages of one job: {body}")
+
+    def _time(self, job: Job, task: Json) -> None:
+        """The attempt's time runs from the commit that let it go. What has no deadline says it by its callback."""
+        wanted = self.chains[job.run_id].counts[job.token]
+        require(wanted is not None, f"{job.token} of run {job.run_id} is sent though a pause holds it")
+        lasts = CALLBACK_MS if task["deadline"] is None else self._timeout_ms
+        if lasts is not None:
+            began = int(task["callback"]["token"].rsplit("-", 1)[1]) - lasts
+            require(began == wanted, f"{job.token} of run {job.run_id} counts from {began}, not from {wanted}")

@@ -7,14 +7,12 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from tests.simulation.drawn import SimulatedRun
+from tests.simulation.drawn import TIMEOUT_MS, SimulatedRun
 from tests.simulation.reference_graph import Scope
 from tests.simulation.reference_state import Behave, Outcome
 from tests.simulation.world import UNHEARD
 
 Json = Any
-#: Longer than any world is busy without an idle moment, so that no answer of a worker comes too late.
-TIMEOUT_MS = 3_600_000
 #: Share of the worlds' runs with such attempts, and of their failing nodes.
 SHARE = 0.5
 

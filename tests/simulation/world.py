@@ -31,7 +31,7 @@ from tests.doubles.clock import ManualClock, SeededIds
 from tests.doubles.directory import MemoryDirectory
 from tests.doubles.queues import Received
 from tests.doubles.schedules import MemorySchedules
-from tests.simulation.drawn import SimulatedRun, draw
+from tests.simulation.drawn import TIMEOUT_MS, SimulatedRun, draw
 from tests.simulation.invariants import Audit, require
 from tests.simulation.ports import SIGNALS, WatchedJournal, WatchedQueues, WatchedStore, pausing
 from tests.simulation.reference_state import UNDO_ATTEMPTS
@@ -82,7 +82,7 @@ class World:
         self.chaos = Chaos.draw(self.rng)
         self.trace: list[str] = []
         self.clock, self.ids = ManualClock(1_800_000_000_000), SeededIds(seed)
-        self.strands, self.audit = Strands(), Audit(client, SECRET)
+        self.strands, self.audit = Strands(), Audit(client, SECRET, TIMEOUT_MS)
         at = self.strands.at
         self.store = WatchedStore(RedisRunStore(client), at, self.audit)
         self.directory, self.artifacts = MemoryDirectory(at), MemoryArtifacts(at)
