@@ -42,5 +42,4 @@ def note_pause(state: State, status: str | None, no: int, at_ms: int) -> None:
         for name in ("tok", "dis"):
             made, commit, _, rest = state[name][token].split("|", 3)
             state[name][token] = f"{made}|{commit}|{at_ms}|{rest}"
-        if token in state["ready"]:
-            state["ready"][token] = f"r{at_ms}"
+        state["ready"][token] = f"r{at_ms}"

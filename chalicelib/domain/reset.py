@@ -150,10 +150,10 @@ def _again(reset: Reset, state: State, name: str, epoch: int, held: str | None) 
 
 
 def reopen(draft: Draft, state: State, epoch: int, event: Event, now_ms: int) -> Draft:
-    """Make the draft also take an ended run back to RUNNING."""
+    """Make the draft also take an ended run back to RUNNING. One that had never begun begins by that."""
     meta = state["meta"]
     draft.drop += [("meta", name) for name in meta if name in ENDING_META or name.startswith("failed:")]
-    draft.meta |= {"status": "RUNNING", "epoch": str(epoch)}
+    draft.meta |= {"status": "RUNNING", "epoch": str(epoch), "started_at": meta.get("started_at") or str(now_ms)}
     draft.meta |= renewed_timeout(meta, now_ms)
     if meta["status"] in ENDED and meta.get("parent"):
         draft.meta["detached"] = "1"  # its call was settled by its end: nobody waits for what it does now

@@ -7,7 +7,7 @@ from typing import Final
 RUN_TRANSITIONS: Final[dict[str, frozenset[str]]] = {
     "PENDING": frozenset({"RUNNING", "PAUSED", "FAILED", "CANCELLED", "TIMED_OUT"}),
     "RUNNING": frozenset({"PAUSED", "COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"}),
-    "PAUSED": frozenset({"RUNNING", "FAILED", "CANCELLED", "TIMED_OUT"}),
+    "PAUSED": frozenset({"PENDING", "RUNNING", "FAILED", "CANCELLED", "TIMED_OUT"}),
     "COMPLETED": frozenset({"RUNNING"}),
     "FAILED": frozenset({"RUNNING"}),
     "CANCELLED": frozenset({"RUNNING"}),

@@ -78,13 +78,14 @@ def pause_run(services: Services, run_id: str, actor: str) -> None:
 
 
 def resume_run(services: Services, run_id: str, actor: str) -> None:
-    """Go on with a paused run: what was held is sent. Raises as cancel_run."""
+    """Go on with a paused run: what was held is sent. One that had not begun goes on waiting. Raises as cancel_run."""
 
     def decide(meta: Meta) -> Draft | None:
         if meta["status"] in ("RUNNING", "PENDING"):
             return None
         _refuse_ended(run_id, meta, "resumed")
-        return Draft(meta={"status": "RUNNING"}, events=[Event("run_resumed")])
+        status = "RUNNING" if "started_at" in meta else "PENDING"
+        return Draft(meta={"status": status}, events=[Event("run_resumed")])
 
     _commit(services, run_id, actor, decide)
     send_waiting(services, run_id, services.clock.now_ms())

@@ -184,7 +184,7 @@ def test_a_second_pause_leaves_what_the_first_one_held_as_its_end_let_it_go() ->
     chain.add(pausing("PAUSED"))
     chain.add(Draft(emits=[Emit(Token("two"), "t")]))
     chain.add(pausing("PAUSED"))  # again: it has been paused since the fifth commit
-    chain.add(pausing("RUNNING"))
+    chain.add(pausing("PENDING"))  # that of a run which waits for its place: it goes on waiting
     assert times(chain.state()) == {"$start": 0, "one": 4, "two": 8}
 
 

@@ -175,6 +175,44 @@ def test_a_waiting_run_that_is_paused_lets_others_by_and_takes_its_turn_when_res
     assert "started_at" in limited.meta("r2")
 
 
+def test_a_run_that_was_paused_while_it_waits_for_a_place_is_pending_again_when_resumed(limited: Harness) -> None:
+    for number in range(3):
+        start(limited, f"r{number}")
+        limited.clock.now += 1
+    settle(limited)
+    pause_run(limited.services, "r2", actor="ann")
+    limited.clock.now += 1
+    for _ in range(2):  # again: nothing is left to resume
+        resume_run(limited.services, "r2", actor="ann")
+    settle(limited)
+    assert (status(limited, "r2"), "started_at" in limited.meta("r2")) == ("PENDING", False)
+    assert [event["type"] for event in limited.events("r2")] == ["run_created", "run_paused", "run_resumed"]
+    limited.assert_fold_equals_store("r2")
+    explained = explain_run(limited.services, "acme", "r2")
+    assert (explained["status"], [entry["waits_for"] for entry in explained["waiting"]]) == ("PENDING", ["place"])
+    cancel_run(limited.services, "r0", actor="ann")
+    settle(limited)
+    assert status(limited, "r2") == "RUNNING"
+    limited.drain()
+    limited.assert_fold_equals_store("r2")
+
+
+def test_a_run_that_began_by_a_redrive_has_begun_and_is_running_when_resumed(limited: Harness) -> None:
+    for number in range(3):
+        start(limited, f"r{number}")
+        limited.clock.now += 1
+    settle(limited)
+    cancel_run(limited.services, "r2", actor="ann")
+    begun_at = limited.clock.now
+    redrive_run(limited.services, "r2", "ann")
+    limited.clock.now += 1
+    pause_run(limited.services, "r2", actor="ann")
+    resume_run(limited.services, "r2", actor="ann")
+    assert (status(limited, "r2"), limited.meta("r2")["started_at"]) == ("RUNNING", str(begun_at))
+    limited.drain()
+    limited.assert_fold_equals_store("r2")
+
+
 def test_a_waiting_run_is_patched_and_does_not_begin_by_that(limited: Harness) -> None:
     for number in range(3):
         start(limited, f"r{number}")

@@ -258,5 +258,18 @@ def test_a_pause_before_the_first_step_holds_the_run(harness: Harness) -> None:
     harness.drain()
     assert (harness.meta(run_id)["status"], harness.tasks) == ("PAUSED", [])
     resume_run(harness.services, run_id, "ann")
+    assert harness.meta(run_id)["status"] == "RUNNING"
     harness.drain()
     assert harness.output(run_id) == {"b": 1}
+
+
+def test_a_run_that_is_resumed_before_its_first_step_is_pending_until_then(harness: Harness) -> None:
+    run_id = harness.start(DOCUMENT, {"v": 1})
+    pause_run(harness.services, run_id, "ann")
+    resume_run(harness.services, run_id, "ann")
+    assert (harness.meta(run_id)["status"], "started_at" in harness.meta(run_id)) == ("PENDING", False)
+    harness.settle_batch()
+    assert (harness.meta(run_id)["status"], "started_at" in harness.meta(run_id)) == ("RUNNING", True)
+    harness.drain()
+    assert harness.output(run_id) == {"b": 1}
+    harness.assert_fold_equals_store(run_id)

@@ -130,7 +130,7 @@ def dump(client: redis.Redis) -> dict[str, object]:
 
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 #: What the scripts call: these have one key, the first argument; of those all arguments are keys.
-_ONE_KEY = frozenset({"HGET", "HINCRBY", "HMGET", "HSET", "HSETNX", "HDEL", "HEXISTS", "HKEYS"})
+_ONE_KEY = frozenset({"HGET", "HINCRBY", "HMGET", "HSET", "HSETNX", "HDEL", "HEXISTS", "HKEYS", "HGETALL"})
 _ALL_KEYS = frozenset({"EXISTS", "DEL"})
 
 

@@ -107,7 +107,9 @@ class Chance:
             token = Token(rng.choice("abv"), self.scope(), None, rng.choice([0, 0, 1]))
             draft.values.append((token, {"s": "COMPLETED", "o": rng.choice(VALUES)}))
         draft.vars = {rng.choice("xyz"): rng.choice(VALUES) for _ in self.some(2)}
-        draft.meta = {"status": rng.choice(["RUNNING", "RUNNING", "PAUSED"])} if rng.random() < 0.1 else {}
+        draft.meta = (
+            {"status": rng.choice(["RUNNING", "RUNNING", "PENDING", "PAUSED", "PAUSED"])} if rng.random() < 0.1 else {}
+        )
         draft.add = {rng.choice(["tokens", "nano_usd"]): rng.choice([0, 1, 10**15 + 1]) for _ in self.some(2)}
         draft.once = {rng.choice(["error", "result"]): "text"} if rng.random() < 0.1 else {}
         if rng.random() < 0.15:

@@ -94,7 +94,7 @@ BUGS = (
         "        failed = settle([arrived.body])\n", "        failed = set()\n", ROUGH),
     Bug("a generation does not fence", f"{LUA}/commit.lua", "if m.gen ~= c.gen or", "if", CONTROLLED),
     Bug("what a pause held counts from before its end", f"{LUA}/includes/pauses.lua",
-        "if tonumber(no) < since then return false end", "do return false end", CONTROLLED),
+        "if tonumber(no) >= since then", "if false then", CONTROLLED),
     Bug("a repeat sends what a pause holds", "chalicelib/engine/repeats.py",
         'if status == "PAUSED":', 'if status == "never":', CONTROLLED),
     Bug("a patch is planned on nothing", f"{LUA}/commit.lua", " or changed(control.expect) then", " then", CONTROLLED),
