@@ -1,6 +1,8 @@
-"""Holds back, in a paused run, nodes that are about to wait: what they wait for begins when the run goes on."""
+"""Holds back, in a paused run, what no signal will send again, and nodes that are about to wait."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from chalicelib.domain.ids import Token
 from chalicelib.engine.services import Services
@@ -15,8 +17,14 @@ def while_running(token: Token) -> tuple[tuple[str, str, str], ...]:
 
 
 def hold_back(services: Services, work: Work, answer: CommitAnswer) -> bool:
-    """Whether a pause came before the node began to wait: it is marked as held, and resuming goes on with it."""
-    if answer.status != "PAUSED" or not while_running(work.token):
-        return False
-    services.store.hold(work.job.run_id, [work.token.text], services.clock.now_ms())
-    return True
+    """Whether a pause came before the node began to wait, and resuming the run goes on with it."""
+    held = answer.status == "PAUSED" and bool(while_running(work.token))
+    return held and hold(services, work.job.run_id, [work.token.text])
+
+
+def hold(services: Services, run_id: str, tokens: Sequence[str]) -> bool:
+    """Mark unsent tokens of a paused run: resuming it sends them. False where it is paused no more: it may have been
+    resumed before the mark, and then they are still the caller's."""
+    services.store.hold(run_id, tokens, services.clock.now_ms())
+    state = services.store.snapshot(run_id, ("meta",))
+    return state is not None and state["meta"]["status"] == "PAUSED"

@@ -15,6 +15,7 @@ from chalicelib.domain.records import Began, parse_began
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.flush import Written
+from chalicelib.engine.holding import hold
 from chalicelib.engine.late import has_ended, record_late
 from chalicelib.engine.parents import closed_by, stops, tell_again
 from chalicelib.engine.ports import Outgoing, RunState
@@ -55,15 +56,16 @@ def emitted_before(
         unsent, commits = _came_of(known, settled)
         for message in _left(services, run_id, plan, known, answer.record, commits):
             effects.send(message, work.origin, replace(work.job, token=""))
-    return [] if meta["status"] in ENDED else _begin_unsent(services, work, meta["status"], unsent, effects)
+    return [] if meta["status"] in ENDED else _begin_unsent(services, work, meta["status"], unsent, effects, failed)
 
 
 def _begin_unsent(
-    services: Services, work: Work, status: str, unsent: list[tuple[str, str]], effects: Effects
+    services: Services, work: Work, status: str, unsent: list[tuple[str, str]], effects: Effects, failed: set[int]
 ) -> list[Work]:
     """What came of a settlement and nobody sent: sent now, or held in a paused run."""
     if status == "PAUSED":
-        services.store.hold(work.job.run_id, [name for name, _ in unsent], services.clock.now_ms())
+        if not hold(services, work.job.run_id, [name for name, _ in unsent]):
+            failed.add(work.origin)
         return []
     following = _map_of(work)
     for name, record in unsent:

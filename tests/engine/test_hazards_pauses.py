@@ -212,6 +212,53 @@ def test_34_a_pause_just_before_a_node_would_wait_holds_it_back(harness: Harness
     assert_waits_from_the_resume(harness, run_id)
 
 
+def test_34_a_resume_before_the_step_has_marked_what_is_held_does_not_leave_it_to_the_sweep(harness: Harness) -> None:
+    run_id = harness.start(after_a(WAIT))
+    sent, commit, hold = tasks(harness), harness.store.commit, harness.store.hold
+
+    def paused_between(calls: Any) -> Any:
+        answers = commit(calls)
+        if any("$arm:w@" in call.body for call in calls):
+            harness.store.commit = commit
+            pause_run(harness.services, run_id, "ann")
+        return answers
+
+    harness.store.commit, harness.store.hold = paused_between, _resumed_before(harness, run_id)
+    handle_until_done(harness, signal(sent["a"]))
+    settle_all(harness)
+    assert "w@#0.1" in harness.store.snapshot(run_id)["tok"]
+    harness.store.hold = hold
+    harness.drain()
+    assert_whole(harness, run_id)
+
+
+def test_10_a_resume_before_a_repeat_has_marked_what_is_held_lets_the_signal_come_again(harness: Harness) -> None:
+    run_id = harness.start(CHAIN)
+    done = signal(tasks(harness)["a"])
+    send, harness.queues.send = harness.queues.send, lost
+    assert harness.coordinator.handle([done]) == {0}
+    harness.queues.send = send
+    pause_run(harness.services, run_id, "ann")
+    hold, harness.store.hold = harness.store.hold, _resumed_before(harness, run_id)
+    assert harness.coordinator.handle([done]) == {0}
+    harness.store.hold = hold
+    handle_until_done(harness, done)
+    assert len(sends(harness)) == 1
+    harness.drain()
+    assert_whole(harness, run_id)
+
+
+def _resumed_before(harness: Harness, run_id: str) -> Callable[..., None]:
+    """In place of the store's call that marks tokens as held: somebody resumes the run just before."""
+    hold = harness.store.hold
+
+    def resumed(*arguments: Any) -> None:
+        resume_run(harness.services, run_id, "ann")
+        hold(*arguments)
+
+    return resumed
+
+
 def assert_waits_from_the_resume(harness: Harness, run_id: str) -> None:
     """It begins to wait when the run goes on, for as long as its node says."""
     resumed = harness.clock.now
