@@ -166,7 +166,9 @@ def _commit(services: Services, run_id: str, actor: str, decide: Callable[[Meta]
             if holds(services, run_id, meta):
                 return
             continue
-        if act(services, run_id, actor, meta, draft):
+        # The run's first step may come in between: it is no control action, and changes no generation.
+        begun = (("meta", "started_at", meta.get("started_at", "")),)
+        if act(services, run_id, actor, meta, draft, expect=begun):
             if draft.final and "limited" in meta:
                 leave_or_log(services, run_id, meta)
             return

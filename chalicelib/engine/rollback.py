@@ -48,7 +48,8 @@ def _begin(services: Services, run_id: str, actor: str, meta: Meta) -> bool:
     # Whoever journals the commit lists the run as live again.
     draft.meta |= {name: meta[name] for name in RECORD_META if name in meta}
     draft.meta |= begun(meta, _error(meta, actor), now)
-    if act(services, run_id, actor, meta, draft, reopen=ended) is None:
+    expect = (("meta", "started_at", meta.get("started_at", "")),)
+    if act(services, run_id, actor, meta, draft, expect=expect, reopen=ended) is None:
         return False
     if "timeout_at" in draft.meta:
         services.store.put_due({f"run:{run_id}": int(draft.meta["timeout_at"])})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 import redis
@@ -261,6 +262,24 @@ def test_a_pause_before_the_first_step_holds_the_run(harness: Harness) -> None:
     assert harness.meta(run_id)["status"] == "RUNNING"
     harness.drain()
     assert harness.output(run_id) == {"b": 1}
+
+
+def test_a_run_whose_first_step_comes_between_a_resume_and_its_commit_is_running(harness: Harness) -> None:
+    """The resume saw a run that had not begun; the first step is no control action, and fences nothing."""
+    run_id, commit = harness.start(DOCUMENT, {"v": 1}), harness.store.commit
+    pause_run(harness.services, run_id, "ann")
+
+    def begun_before(calls: Any) -> Any:
+        harness.store.commit = commit
+        harness.settle_batch()
+        return commit(calls)
+
+    harness.store.commit = begun_before
+    resume_run(harness.services, run_id, "ann")
+    assert (harness.meta(run_id)["status"], "started_at" in harness.meta(run_id)) == ("RUNNING", True)
+    harness.drain()
+    assert harness.output(run_id) == {"b": 1}
+    harness.assert_fold_equals_store(run_id)
 
 
 def test_a_run_that_is_resumed_before_its_first_step_is_pending_until_then(harness: Harness) -> None:
