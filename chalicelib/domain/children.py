@@ -16,6 +16,7 @@ from chalicelib.domain.ir import Node, Plan
 from chalicelib.domain.journal import Item
 from chalicelib.domain.node_kinds import node_at
 from chalicelib.domain.outcome import Outcome
+from chalicelib.domain.usage import run_metadata
 
 Json = Any
 #: The node type that calls a child run.
@@ -91,17 +92,19 @@ def parent_view(meta: Mapping[str, str | None]) -> dict[str, str] | None:
     return {"run_id": job.run_id, "node_id": parse_token(job.token).node}
 
 
-def outcome_of(child: str, meta: Mapping[str, str]) -> Outcome:
-    """What the child's end, as its last commit's meta tells it, means to the node that called it."""
+def outcome_of(child: str, end: Item) -> Outcome:
+    """What the child's end, its last commit, means to the node that called it."""
+    meta, metadata = end.body["meta"], run_metadata(*end.used)
     status = meta["status"]
     if status == "COMPLETED":
         ref = meta.get("output_ref")
-        return Outcome(ref=ref) if ref else Outcome(output=json.loads(meta.get("output") or "null"))
+        output = None if ref else json.loads(meta.get("output") or "null")
+        return Outcome(output, ref, metadata=metadata)
     error = {"type": "Cancelled", "message": f"Child run {child} was cancelled.", "retryable": False}
     if status != "CANCELLED":
         raised = json.loads(meta.get("error") or "{}")
         error = {"type": raised.get("type") or "TaskFailed", "message": raised.get("message") or "", "retryable": True}
-    return Outcome(error={**error, "child_run_id": child})
+    return Outcome(error={**error, "child_run_id": child}, metadata=metadata)
 
 
 def closed_calls(plan: Plan, item: Item) -> list[str]:

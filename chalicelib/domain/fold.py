@@ -18,6 +18,9 @@ from chalicelib.domain.pauses import note_pause
 Json = Any
 State = dict[str, dict[str, str]]
 
+#: The largest count that the store holds; what would go past it is left out.
+MOST = 2**63 - 1
+
 HASHES = ("meta", "tok", "dis", "done", "st", "val", "last", "jn", "ed", "vars", "box", "tail", "ready")
 
 
@@ -63,7 +66,9 @@ def _patch(state: State, item: Item, stamp: str) -> None:
     """Fields that are dropped and put as they are, counts that rise, and skips."""
     body, meta = item.body, state["meta"]
     for name, count in body.get("add", {}).items():
-        meta[name] = str(int(meta.get(name) or 0) + int(count))
+        risen = int(meta.get(name) or 0) + int(count)
+        if risen <= MOST:
+            meta[name] = str(risen)
     for name, field in body.get("drop", []):
         state[name].pop(field, None)
     for name, field, value in body.get("put", []):

@@ -42,6 +42,8 @@ class Item:
     held: tuple[int, ...] = ()
     #: Per settled item of a map: the item that began instead (-1 none), and whether the map has nothing to wait for.
     moved: tuple[tuple[int, int], ...] = ()
+    #: Of a commit that ends the run: the tokens and billionths of a USD that the run used.
+    used: tuple[int, int] = (0, 0)
 
     def opened(self) -> Iterator[list[Json]]:
         """Wire forms of all tokens this commit created, in order (see commit.Emit.wire)."""
@@ -84,9 +86,10 @@ def parse_item(text: str) -> Item:
     prev_seq, prev_id = raw["prev"]
     cancelled, lost, dropped = (tuple(out.get(name) or ()) for name in "clk")
     moved = tuple((began, over) for began, over in out.get("m") or ())
+    tokens, nano_usd = out.get("u") or (0, 0)
     return Item(
         raw["no"], raw["id"], raw["seq"], raw["n"], prev_seq, prev_id, raw["c"], fired, skipped, cancelled,
-        out.get("e", ""), lost, dropped, held, moved,
+        out.get("e", ""), lost, dropped, held, moved, (int(tokens or 0), int(nano_usd or 0)),
     )  # fmt: skip
 
 

@@ -1,7 +1,11 @@
-"""What an attempt used, as its worker's metadata says: added to the run by the commit that settles the attempt."""
+"""What an attempt used, as its metadata says: added to the run by the commit that settles the attempt.
+
+Of a call it is what the whole child run used, its own children included, as the child's last commit found it.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -12,15 +16,19 @@ from chalicelib.domain.ids import Token
 Json = Any
 #: Meta fields: tokens, and billionths of a USD, since whole numbers add up to the same whatever the order.
 TOKENS, NANO_USD = "tokens", "nano_usd"
-#: Above these an attempt's claim is not believed: a million of them still add up to a whole number of the store.
+#: Above these a worker's claim is not believed.
 MAX_TOKENS, MAX_USD = 10**12, 10**3
 _REF = re.compile(r"artifact://sha256/[0-9a-f]{64}")
 
 
-def used(draft: Draft, token: Token, metadata: Mapping[str, Json]) -> Draft:
-    """`draft` with what the attempt used, and where its transcript is, failed or not."""
+def used(draft: Draft, token: Token, metadata: Mapping[str, Json], *, counted: bool = False) -> Draft:
+    """`draft` with what the attempt used, and where its transcript is, failed or not.
+
+    `counted`: the metadata is the engine's own (`run_metadata`), and is taken as it is.
+    """
     tokens, usd = metadata.get("tokens_used"), metadata.get("usd")
-    draft.add |= {TOKENS: int(_believed(tokens, MAX_TOKENS)), NANO_USD: round(_believed(usd, MAX_USD) * 1e9)}
+    most = (math.inf, math.inf) if counted else (MAX_TOKENS, MAX_USD)
+    draft.add |= {TOKENS: int(_believed(tokens, most[0])), NANO_USD: round(_believed(usd, most[1]) * 1e9)}
     transcript = metadata.get("transcript")
     if isinstance(transcript, str) and _REF.fullmatch(transcript):
         draft.put.append(("box", transcript_field(token), transcript))
@@ -30,6 +38,11 @@ def used(draft: Draft, token: Token, metadata: Mapping[str, Json]) -> Draft:
 def transcript_field(token: Token) -> str:
     """Where the run's `box` has the id of an attempt's transcript."""
     return f"transcript|{token.text}"
+
+
+def run_metadata(tokens: int, nano_usd: int) -> dict[str, Json]:
+    """What a whole run used, in the form in which attempts say it; {} where it used nothing."""
+    return {"tokens_used": tokens, "usd": nano_usd / 1e9} if tokens or nano_usd else {}
 
 
 def usage(meta: Mapping[str, str]) -> dict[str, Json]:

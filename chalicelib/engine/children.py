@@ -114,12 +114,11 @@ def child_outcome(services: Services, job: Job) -> Outcome | None:
     head = services.directory.get(run_head_key(child))
     if head is None or head["status"] not in ENDED:
         return None
-    last = services.journal.read(child, head["end_seq"] - 1, 1)[0]
-    meta = parse_item(last.text).body["meta"]
-    if meta.get("parent") != parent_text(job):
+    end = parse_item(services.journal.read(child, head["end_seq"] - 1, 1)[0].text)
+    if end.body["meta"].get("parent") != parent_text(job):
         text = f"Run {child} exists, and this node did not start it."
         return Outcome(error={"type": "Conflict", "message": text, "retryable": True})
-    return outcome_of(child, meta)
+    return outcome_of(child, end)
 
 
 def stop_child(services: Services, job: Job) -> None:

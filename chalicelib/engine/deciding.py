@@ -67,11 +67,8 @@ def needs_of(work: Work, plan: Plan) -> Needs:
     token = work.token
     if token.node == END:
         return _end_needs(plan, token)
-    needs = (
-        _undo_needs(work, plan)
-        if token.node.startswith((ROLLBACK, UNDO))
-        else Needs(plan, token, meta=META.get(token.node, ()))
-    )
+    undoes = token.node.startswith((ROLLBACK, UNDO))
+    needs = _undo_needs(work, plan) if undoes else Needs(plan, token, meta=META.get(token.node, ()))
     if work.told is not None or (reads_record(work) and work.data is None):
         needs.tokens, needs.meta = (token.text,), (*needs.meta, PAUSED)
     node = None if work.told is not None else plan.nodes.get(token.node.removeprefix("$arm:"))
@@ -186,7 +183,8 @@ def decide(s: Situation) -> Draft:
     if s.work.kind == "wake":
         return settle(plan, token, Outcome(output={}), s.moment())
     if s.work.kind == "signal":
-        return used(settle(plan, token, s.work.outcome, s.moment()), token, s.work.outcome.metadata)
+        settled = settle(plan, token, s.work.outcome, s.moment())
+        return used(settled, token, s.work.outcome.metadata, counted=s.work.looked)
     return _decide_inline(s, node)
 
 
@@ -200,7 +198,8 @@ def _decide_internal(s: Situation) -> Draft:
     if kind == END:
         return _end(s)
     if UNDO in token.node:
-        return undo_step(token, plan, s.work, s.values, s.moment(), s.artifacts)
+        draft = undo_step(token, plan, s.work, s.values, s.moment(), s.artifacts)
+        return used(draft, token, s.work.outcome.metadata)
     if kind == "$fan":
         return fan_draft(plan, token, s.work.data or {}, s.moment())
     if kind == "$beaten":

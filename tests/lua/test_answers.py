@@ -255,3 +255,31 @@ def test_38_lists_longer_than_what_lua_unpacks_are_applied_whole(board: Board) -
     assert not [token for token in board.stored()["ready"] if token.startswith("n")]
     assert board.commit(said(Draft(cancel_all=True, final=True, meta={"status": "CANCELLED"}))).out == 0
     board.assert_twin()
+
+
+def test_the_last_commit_says_what_the_run_has_used_by_then(board: Board) -> None:
+    """Whoever decided it had read less."""
+    begin(board, "a")
+    board.commit(said(Draft(settle=Token("a"), add={"tokens": 5, "nano_usd": 7}, emits=emits("b"))))
+    assert board.item.used == (0, 0)
+    last = Draft(settle=Token("b"), final=True, meta={"status": "COMPLETED"}, add={"tokens": 2})
+    board.commit(said(last))
+    assert board.item.used == (7, 7)
+    board.assert_twin()
+
+
+def test_the_last_commit_of_a_run_that_used_nothing_says_so(board: Board) -> None:
+    begin(board, "a")
+    board.commit(said(Draft(settle=Token("a"), final=True, meta={"status": "COMPLETED"})))
+    assert board.item.used == (0, 0)
+
+
+def test_a_count_that_would_go_past_the_largest_whole_number_stays_and_spoils_no_commit(board: Board) -> None:
+    """A script that failed there had half of its commit behind it."""
+    begin(board, "a", "b", "c")
+    for name, count in (("a", 2**63 - 2), ("b", 2), ("c", 1)):
+        draft = Draft(settle=Token(name), add={"tokens": count}, values=[(Token(name), {"s": "COMPLETED"})])
+        assert board.commit(said(draft)).word == "OK"
+        board.assert_twin()
+    assert board.state["meta"]["tokens"] == str(2**63 - 1)
+    assert {key.split("@")[0] for key in board.state["val"]} == {"a", "b", "c"}

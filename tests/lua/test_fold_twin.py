@@ -110,7 +110,9 @@ class Chance:
         draft.meta = (
             {"status": rng.choice(["RUNNING", "RUNNING", "PENDING", "PAUSED", "PAUSED"])} if rng.random() < 0.1 else {}
         )
-        draft.add = {rng.choice(["tokens", "nano_usd"]): rng.choice([0, 1, 10**15 + 1]) for _ in self.some(2)}
+        draft.add = {
+            rng.choice(["tokens", "nano_usd"]): rng.choice([0, 1, 10**15 + 1, 2**62, 2**63]) for _ in self.some(2)
+        }
         draft.once = {rng.choice(["error", "result"]): "text"} if rng.random() < 0.1 else {}
         if rng.random() < 0.15:
             self.patch(draft, outstanding)

@@ -9,6 +9,7 @@ from typing import Any
 from chalicelib.domain.fold import fold
 from chalicelib.domain.ids import parse_token
 from chalicelib.domain.journal import parse_item
+from chalicelib.domain.usage import usage
 from chalicelib.engine.executions import standings
 from chalicelib.engine.verify import verify_run
 from tests.simulation.crash_world import RUN, CrashWorld
@@ -18,7 +19,7 @@ Json = Any
 
 
 def end_of(world: CrashWorld) -> Json:
-    """Status, output, error, revision, node states, executions, values and variables. Raises Violation where the
+    """Status, output, error, revision, node states, executions, usage, values and variables. Raises Violation where the
     journal is not one chain, or the store says otherwise."""
     proof = verify_run(world.services(), "acme", RUN)
     require(proof["ok"], f"the journal does not prove the run: {proof['differences']}")
@@ -29,6 +30,7 @@ def end_of(world: CrashWorld) -> Json:
         **{name: _value(name, text) for name, text in kept.items()},
         "nodes": {name: standing.status for name, standing in sorted(standings(state).items())},
         "executions": _executions(state),
+        "usage": usage(meta),
         "values": {key: _outcome(record) for key, record in sorted(state["val"].items())},
         "vars": {name: text.split("|", 2)[2] for name, text in sorted(state["vars"].items()) if "#" not in name},
     }
@@ -39,7 +41,9 @@ def _value(name: str, text: str) -> Json:
 
 
 def _timeless(value: Json) -> Json:
-    """The value less the times of the decisions in it."""
+    """The value less the times of the decisions in it, and the id of the child that an error comes from."""
+    if isinstance(value, dict) and "child_run_id" in value:
+        return {**value, "child_run_id": None}
     if isinstance(value, dict) and isinstance(value.get("decisions"), list):
         return {**value, "decisions": [{**decision, "at": None} for decision in value["decisions"]]}
     return value

@@ -68,10 +68,11 @@ def examples() -> dict[str, Scenario]:
     for folder in sorted(path for path in EXAMPLES.iterdir() if list(path.glob("workflow.*"))):
         document = read_document(str(next(folder.glob("workflow.*"))))
         expected = folder / "expected.json"
+        called = {one["name"]: one for one in map(read_document, map(str, sorted(folder.glob("called-*"))))}
         cases = json.loads(expected.read_text())["cases"] if expected.exists() else [{"input": DEMO_INPUT}]
         for number, case in enumerate(cases):
             steps = tuple(_told(at, step) for at, step in enumerate(case.get("steps", [])))
-            found[f"{folder.name}-{number}"] = Scenario(document, case["input"], workers(), idle=steps)
+            found[f"{folder.name}-{number}"] = Scenario(document, case["input"], workers(), idle=steps, called=called)
     analyst = json.loads((EXAMPLES / "self_editing" / "analyst.json").read_text())
     given = json.loads((EXAMPLES / "self_editing" / "input.json").read_text())
     found["analyst"] = Scenario(analyst, given, workers())
@@ -150,12 +151,32 @@ def repeated(act: Callable[[Services, str, str], object]) -> Act:
     return acts
 
 
+def _using(task: Json) -> Json:
+    """A worker that says what it used, and fails the second item once."""
+    broken = (task["node_id"], task["config"]["params"]) == ("count", {"item": 2})
+    said = {"status": "failed", "error": {"type": "Boom", "message": "no"}} if broken else {"status": "completed"}
+    return {**said, "result": 1, "metadata": {"tokens_used": 7, "usd": 0.5}}
+
+
 def _silent(task: Json) -> Json | None:
     return None if task["node_id"] == "a" else workers()(task)
 
 
 def _skip(services: Services, run: str, actor: str) -> None:
     skip_node(services, run, "b", {"by": "nobody"}, actor)
+
+
+#: Children and theirs: one after the other, one for each item of a map, one of them failing twice.
+FAMILY = {
+    "nodes": [{"id": "call", "type": "workflow", "config": {"workflow": "middle", "input": {"item": 1}}},
+              {"id": "each", "type": "map", "config": {
+                  "items": [1, 2], "tolerate_failures": 1, "body": {
+                      "type": "workflow", "config": {"workflow": "leaf", "input": {"item": "${item}"}},
+                      "retry": {"max_attempts": 2, "backoff_ms": 10}}}}],
+    "edges": [{"from": "call", "to": "each"}],
+}  # fmt: skip
+LEAF = {"nodes": [function("count", params={"item": "${input.item}"})]}
+MIDDLE = {"nodes": [{"id": "below", "type": "workflow", "config": {"workflow": "leaf"}}]}
 
 
 GROWN = (
@@ -180,4 +201,5 @@ def actions() -> dict[str, Scenario]:
         "skip of a waiting node": Scenario(CHAIN, {}, workers(), {"b": (repeated(_skip),)}),
         "an attempt that nobody answers": Scenario(SILENT, {}, _silent),
         "a long wait": Scenario(WAITING, {}, workers()),
+        "children that use something": Scenario(FAMILY, {}, _using, called={"leaf": LEAF, "middle": MIDDLE}),
     }  # fmt: skip

@@ -20,6 +20,7 @@ from chalicelib.domain.compiler import compile_workflow
 from chalicelib.domain.errors import Unavailable
 from chalicelib.domain.limits import Limits
 from chalicelib.domain.state import ENDED
+from chalicelib.engine.catalog import Catalog
 from chalicelib.engine.directory_keys import LIVE_SHARDS
 from chalicelib.engine.plans import PlanStore
 from chalicelib.engine.ports import Outgoing
@@ -59,6 +60,8 @@ class Scenario:
     during: dict[str, tuple[Act, ...]] = field(default_factory=dict)
     #: Done one by one when nothing moves any more; after each the run goes on. Here waiting nodes are answered.
     idle: tuple[Act, ...] = ()
+    #: Saved workflows that it calls, by name.
+    called: dict[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ class CrashWorld:
 
     def play(self) -> None:
         """Start the run and go on until it has ended and nothing is left. Raises Violation where it gets stuck."""
+        self._save_called()
         plan = compile_workflow(self.scenario.document, limits=Limits())
         request = StartRequest(
             "acme", "tester", plan, {"name": "example", "version": None}, self.scenario.input, run_id=RUN
@@ -133,6 +137,17 @@ class CrashWorld:
                 require(rounds <= MOST_ROUNDS, f"the run is stuck: {self.audit.chains[RUN].status}")
                 self._supervise()
         require(not self.queues.names(), f"messages are left in {self.queues.names()}")
+
+    def _save_called(self) -> None:
+        """What is there before the run is no side effect of it."""
+        armed, self._death = self._death, None
+        services = self.services()
+        for name, document in self.scenario.called.items():
+            plan = compile_workflow(document, limits=Limits())
+            services.plans.save(plan)
+            Catalog(services.directory, "acme").save(name, plan.hash, by="ann", at=self.clock.now_ms())
+        self._death = armed
+        self.effects.clear()
 
     def _client(self, act: Act) -> None:
         """A client asks again until it is answered; what it is refused it does not ask for again."""
@@ -193,11 +208,15 @@ class CrashWorld:
 
     def _supervise(self) -> None:
         self.clock.advance(UNSENT_MS + 1)
-        slice_ = zlib.crc32(RUN.encode()) % LIVE_SHARDS
-        self._process(lambda: sweep(self.services(), slice_))
+        for slice_ in sorted({zlib.crc32(run.encode()) % LIVE_SHARDS for run in self.audit.chains}):
+            self._process(lambda one=slice_: sweep(self.services(), one))
         self._process(lambda: detect_timeouts(self.services()))
 
     def _ended(self) -> bool:
-        chain = self.audit.chains.get(RUN)
-        stored = self.store.inner.snapshot(RUN, ("meta",))
-        return chain is not None and chain.status in ENDED and (not stored or stored["meta"]["status"] == chain.status)
+        """Whether the run and its children have, in the journal and in the store."""
+        chains = self.audit.chains
+        return RUN in chains and all(self._over(run, chain.status) for run, chain in chains.items())
+
+    def _over(self, run: str, status: str) -> bool:
+        stored = self.store.inner.snapshot(run, ("meta",))
+        return status in ENDED and (not stored or stored["meta"]["status"] == status)

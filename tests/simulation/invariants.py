@@ -173,7 +173,7 @@ class Audit:
         """A message leaves: what it names is in the journal, and a repeat is the same to the byte."""
         raw = json.loads(body)
         require(not queue.endswith("-dlq"), f"a message went to {queue}: {body[:300]}")
-        jobs = raw["jobs"] if raw.get("kind") == "continue" else [raw["job_id"]]
+        jobs = raw["jobs"] if "jobs" in raw else [raw["job_id"]]
         for text in jobs:
             job = parse_job_id(text, self._secret)
             items = self.chains.get(job.run_id, Chain()).items

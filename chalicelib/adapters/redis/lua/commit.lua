@@ -109,7 +109,8 @@ if ended ~= '' then
   m.last_end = ended
   open({ended, '$end@', 'i', ''})
 end
-local outcome = cjson.encode({f = fired, s = skipped, c = cancelled, l = lost, k = dropped, h = held, m = moved, e = ended})
+local outcome = cjson.encode({f = fired, s = skipped, c = cancelled, l = lost, k = dropped, h = held, m = moved, e = ended,
+  u = used(c)})
 local seq = m.seq + 1
 local head = string.format('"no":%d,"id":"%s","seq":%d,"n":%d,"prev":[%d,"%s"],"out":%s',
   no, id, seq, events, m.lseq, m.cid, outcome)

@@ -7,11 +7,16 @@ local function changed(expect)
 end
 
 -- patch_counts(c): fields that are dropped and put as they are, such as a patch's changes of edge resolutions and join
--- counts, before any arrival is counted; and meta fields that rise.
+-- counts, before any arrival is counted; and meta fields that rise, where that is not past the largest whole number.
 local function patch_counts(c)
   for _, d in ipairs(c.drop or {}) do redis.call('HDEL', KEYS[d[1]], d[2]) end
   for _, p in ipairs(c.put or {}) do redis.call('HSET', KEYS[p[1]], p[2], p[3]) end
-  for field, count in pairs(c.add or {}) do redis.call('HINCRBY', KEYS.meta, field, count) end
+  for field, count in pairs(c.add or {}) do redis.pcall('HINCRBY', KEYS.meta, field, count) end
+end
+
+-- used(c): what the run used (domain/usage.py), where the commit ends it: its caller counts that.
+local function used(c)
+  return c.final and redis.call('HMGET', KEYS.meta, 'tokens', 'nano_usd') or nil
 end
 
 -- still_open(m): the run's `$end` token if it is outstanding, else ''.
