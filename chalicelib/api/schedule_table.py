@@ -33,6 +33,7 @@ SCHEDULE_ROUTES: Final[tuple[Route, ...]] = (
             "overlap": "While the run before has not ended: `skip` (default), `queue` one, or `allow`.",
             "start_at": "No time before this one is due (RFC 3339).",
             "end_at": "No time after this one is due (RFC 3339).",
+            "priority": "From -100 to 100 (default 0): which run begins first where they wait for a place.",
             "paused": "Whether it starts nothing until it is resumed (default false).",
         },
     ),

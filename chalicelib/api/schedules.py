@@ -109,6 +109,7 @@ def _view(call: Call, record: Record) -> dict[str, Json]:
     moments = ("start_at", "end_at", "created_at", "updated_at")
     return {
         **{name: record[name] for name in same},
+        "priority": record.get("priority", 0),
         **{name: None if record[name] is None else timestamp(record[name]) for name in moments},
         "updated_by": record["updated_by"],
         "state": state,

@@ -15,6 +15,7 @@ from chalicelib.domain.batch import batch_document
 from chalicelib.domain.errors import Conflict, InvalidInput, Problem, TooLarge
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.limits import lowered
+from chalicelib.domain.priorities import priority_problems
 from chalicelib.domain.schema import MAX_MS
 from chalicelib.engine.catalog import Catalog, Version
 from chalicelib.engine.directory_keys import run_head_key
@@ -156,7 +157,7 @@ def _timeout(value: Json) -> int | None:
 def _priority(value: Json) -> int:
     if value is None:
         return 0
-    if isinstance(value, int) and not isinstance(value, bool) and -100 <= value <= 100:
-        return value
-    problem = Problem("bad_number", "/priority", "Send a whole number from -100 to 100; the highest begins first.")
-    raise InvalidInput("priority is not such a number.", (problem,))
+    problems = priority_problems(value)
+    if problems:
+        raise InvalidInput("priority is not such a number.", tuple(problems))
+    return int(value)

@@ -11,13 +11,14 @@ from chalicelib.domain.commit import compact
 from chalicelib.domain.errors import InvalidInput, Problem
 from chalicelib.domain.journal import timestamp
 from chalicelib.domain.names import NAME_PATTERN
+from chalicelib.domain.priorities import priority_problems
 from chalicelib.domain.timing import Timing, cron_error, is_zone, rate_ms
 
 Json = Any
 OVERLAPS: Final = ("skip", "queue", "allow")
 #: Members of a definition, as `PUT` takes them.
 MEMBERS: Final = (
-    "cron", "rate", "timezone", "input", "tag", "version", "overlap", "start_at", "end_at", "paused",
+    "cron", "rate", "timezone", "input", "tag", "version", "overlap", "start_at", "end_at", "paused", "priority",
 )  # fmt: skip
 #: Members that decide when a schedule is due; one that keeps them keeps its times.
 WHEN: Final = ("cron", "rate", "timezone", "start_at", "end_at")
@@ -46,6 +47,7 @@ def definition(body: Mapping[str, Json]) -> dict[str, Json]:
         "start_at": _time(given.get("start_at"), "/start_at", found),
         "end_at": _time(given.get("end_at"), "/end_at", found),
         "paused": given.get("paused", False),
+        "priority": given.get("priority", 0),
     }
     found += [*_when(made, given), *_what(made), *_input(made["input"])]
     if not found and timing({**made, "anchor": 0}).after(0) is None:
@@ -117,7 +119,7 @@ def _what(made: Mapping[str, Json]) -> list[Problem]:
         found.append(Problem("bad_overlap", "/overlap", f"Send one of {', '.join(OVERLAPS)}."))
     if type(made["paused"]) is not bool:
         found.append(Problem("wrong_type", "/paused", "Send true or false."))
-    return found
+    return found + priority_problems(made["priority"])
 
 
 def _input(value: Json) -> list[Problem]:

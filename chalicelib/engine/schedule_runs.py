@@ -146,6 +146,7 @@ def _request(services: Services, schedule: Record, start: Record) -> StartReques
         run_id=start["run_id"],
         name=workflow,
         limited=version.limited,
+        priority=schedule.get("priority", 0),  # a schedule that was set before there were any has none
     )
 
 

@@ -55,6 +55,9 @@ def set_schedule(
     overlap: Annotated[str | None, typer.Option(help="While a run is live: skip (default), queue, allow.")] = None,
     start_at: Annotated[str | None, typer.Option("--from", help="Not before this time (RFC 3339).")] = None,
     end_at: Annotated[str | None, typer.Option("--until", help="Not after this time (RFC 3339).")] = None,
+    priority: Annotated[
+        int | None, typer.Option(min=-100, max=100, help="Of runs that wait for a place the highest begins first.")
+    ] = None,
     paused: Annotated[bool, typer.Option("--paused", help="Start nothing until it is resumed.")] = False,
     url: Url = None,
     token: Token = None,
@@ -71,6 +74,7 @@ def set_schedule(
         "overlap": overlap,
         "start_at": start_at,
         "end_at": end_at,
+        "priority": priority,
         "paused": paused or None,
     }
     body = {member: value for member, value in members.items() if value is not None}
@@ -136,6 +140,8 @@ def _print(found: dict[str, Json], as_json: bool) -> None:
         show.print_json(found)
         return
     show.say(f"{found.get('workflow')}/{found.get('name')}: {_when(found)}, {found.get('state')}", "bold")
+    if found.get("priority"):
+        show.say(f"priority of its runs: {found['priority']}")
     for at in found["next_times"]:
         show.say(f"next: {show.moment(at)}")
     if found.get("waiting"):

@@ -57,6 +57,25 @@ def test_runs_wait_whatever_route_starts_them_and_begin_by_priority(limited: Api
     assert limited.get(HERE).json["waiting"] == []
 
 
+def test_runs_of_schedules_wait_by_the_priority_that_their_schedule_has_when_it_starts_them(limited: Api) -> None:
+    first = begin(limited)
+    for name, priority in (("low", -3), ("high", 7), ("changed", -3)):
+        body = {"rate": "1 minute", "input": {"n": 1}, "priority": priority}
+        reply = limited.call("PUT", f"workflows/w/schedules/{name}", body)
+        assert (reply.status, reply.json["priority"]) == (200, priority)
+    limited.call("PUT", "workflows/w/schedules/changed", {"rate": "1 minute", "input": {"n": 1}, "priority": 9})
+    middle = begin(limited)
+    limited.clock.now += 60_000
+    start_due_runs(limited.services)
+    runs = {
+        name: limited.get(f"workflows/w/schedules/{name}").json["last_runs"][0]["run_id"]
+        for name in ("low", "high", "changed")
+    }
+    view = limited.get(HERE).json
+    assert view["running"] == [first]
+    assert view["waiting"] == [runs["changed"], runs["high"], middle, runs["low"]]
+
+
 def test_a_document_given_with_the_start_is_no_saved_workflow_and_not_limited(limited: Api) -> None:
     runs = [begin(limited, "runs", workflow={**ONE, "name": "w"}) for _ in range(2)]
     assert [limited.get(f"runs/{run_id}").json["status"] for run_id in runs] == ["RUNNING"] * 2

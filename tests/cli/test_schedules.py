@@ -15,6 +15,7 @@ ONE = {
     "timezone": "Europe/Berlin",
     "state": "ACTIVE",
     "overlap": "skip",
+    "priority": 5,
     "next_times": [AT],
     "waiting": AT,
     "last_runs": [{"run_id": "r1", "status": "FAILED", "due_at": AT, "started_at": AT, "by": "ann"}],
@@ -63,7 +64,9 @@ def test_schedules_are_listed(ask):
 
 def test_a_schedule_is_set_with_what_was_given_and_nothing_else(ask):
     words = ["--cron", "0 3 * * *", "--timezone", "Europe/Berlin", "--input", '{"n": 1}', "--tag", "prod"]
-    code, _, asked = ask("set", "w", "nightly", *words, "--overlap", "queue", "--until", AT, "--paused")
+    code, _, asked = ask(
+        "set", "w", "nightly", *words, "--overlap", "queue", "--until", AT, "--paused", "--priority", "-5"
+    )
     assert (code, asked[0][:2]) == (0, ("PUT", f"/api/v1{HERE}/nightly"))
     assert asked[0][3] == {
         "cron": "0 3 * * *",
@@ -73,15 +76,26 @@ def test_a_schedule_is_set_with_what_was_given_and_nothing_else(ask):
         "overlap": "queue",
         "end_at": AT,
         "paused": True,
+        "priority": -5,
     }
     assert ask("set", "w", "nightly", "--rate", "1 hour", "--version", "3")[2][0][3] == {"rate": "1 hour", "version": 3}
     assert ask("set", "w", "nightly", "--rate", "1 hour", "--input", "{")[0] == 2
+    assert ask("set", "w", "nightly", "--rate", "1 hour", "--priority", "101")[0] == 2
 
 
 def test_a_schedule_shows_what_it_did_and_what_it_left_out(ask):
     code, out, _ = ask("show", "w", "nightly")
     assert code == 0
-    for told in ("ACTIVE", "next:", "waiting", "Run r0 has not ended.", "missed: 7", "There is no workflow w.", "r1"):
+    for told in (
+        "ACTIVE",
+        "next:",
+        "waiting",
+        "Run r0 has not ended.",
+        "missed: 7",
+        "priority of its runs: 5",
+        "There is no workflow w.",
+        "r1",
+    ):
         assert told in out
     assert json.loads(ask("show", "w", "nightly", "--json")[1]) == ONE
 

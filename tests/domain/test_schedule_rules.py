@@ -22,6 +22,7 @@ def test_a_definition_has_its_defaults():
         "start_at": None,
         "end_at": None,
         "paused": False,
+        "priority": 0,
     }
 
 
@@ -44,6 +45,9 @@ def test_a_definition_has_its_defaults():
         ({**HOURLY, "overlap": "cancel"}, "bad_overlap", "/overlap"),
         ({**HOURLY, "overlap": []}, "bad_overlap", "/overlap"),
         ({**HOURLY, "paused": 1}, "wrong_type", "/paused"),
+        ({**HOURLY, "priority": 101}, "bad_number", "/priority"),
+        ({**HOURLY, "priority": True}, "bad_number", "/priority"),
+        ({**HOURLY, "priority": "5"}, "bad_number", "/priority"),
         ({**HOURLY, "start_at": "2027-01-01"}, "bad_time", "/start_at"),
         ({**HOURLY, "end_at": 5}, "bad_time", "/end_at"),
         ({**HOURLY, "end_at": "9999-12-31T00:00:00Z"}, "bad_time", "/end_at"),

@@ -76,6 +76,16 @@ def end_all(harness: Harness) -> None:
                 pass
 
 
+def test_a_schedule_that_was_set_before_there_were_priorities_starts_its_runs(harness: Harness) -> None:
+    save(harness, QUICK)
+    there = put(harness)
+    old = {name: value for name, value in there.items() if name != "priority"}
+    assert records.write(harness.services, there, old) is not None
+    tick(harness, HOUR)
+    (run,) = runs(harness)
+    assert get(harness)["runs"][0]["run_id"] == run["run_id"]
+
+
 def test_a_schedule_starts_a_run_at_each_of_its_times(harness: Harness) -> None:
     save(harness, QUICK)
     begun = harness.clock.now
