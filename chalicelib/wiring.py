@@ -32,6 +32,7 @@ from chalicelib.functions import HANDLERS
 from chalicelib.workers.function import FunctionWorker
 from chalicelib.workers.http import HttpWorker
 from chalicelib.workers.registry import WorkerParts, build_workers
+from chalicelib.workers.task_check import is_wanted
 
 Json = Any
 #: What each thread has for itself.
@@ -160,7 +161,9 @@ def work_ports() -> WorkPorts:
     found = (
         WorkflowSecrets(aws(), config.secrets_backend, config.secrets_prefix, clock) if config.secrets_backend else None
     )
-    return WorkPorts(clock, artifacts(), None if found is None else found.of, _heartbeat, _progress)
+    wanted = partial(is_wanted, clock=clock, pause=time.sleep)
+    secrets = None if found is None else found.of
+    return WorkPorts(clock, artifacts(), secrets, _heartbeat, _progress, wanted=wanted)
 
 
 def _progress(signal: Json) -> None:

@@ -218,6 +218,13 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route("get_artifact", "GET", "/artifacts/{sha256}", "runs:read", "Go to a URL that an artifact is read from.", 303),
     Route(
+        "get_task",
+        "GET",
+        "/tasks/{token}",
+        TASK,
+        "Read whether the attempt of a callback token is still waited for; one that is not need not be begun.",
+    ),
+    Route(
         "complete_task",
         "POST",
         "/tasks/{token}/complete",

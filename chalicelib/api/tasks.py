@@ -11,6 +11,9 @@ from chalicelib.api.endpoint import operation
 from chalicelib.api.problems import Answer
 from chalicelib.domain.commit import compact
 from chalicelib.domain.errors import InvalidInput, Problem
+from chalicelib.domain.ids import parse_job_id
+from chalicelib.engine.credentials import TaskClaims
+from chalicelib.engine.outstanding import is_outstanding
 from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.signals import INLINE_BYTES
 
@@ -19,6 +22,14 @@ blueprint = Blueprint(__name__)
 QUEUE = "completion-signals"
 #: Bytes of a signal's metadata, patch and error together.
 MAX_REST = 128 * 1024
+
+
+@operation(blueprint)
+def get_task(call: Call) -> Answer:
+    """Whether the attempt is still waited for."""
+    task = _task(call)
+    outstanding = is_outstanding(call.services, parse_job_id(task.job_id, call.services.secret))
+    return Answer({**_view(task), "outstanding": outstanding})
 
 
 @operation(blueprint)
@@ -56,15 +67,23 @@ def beat_task(call: Call) -> Answer:
 
 
 def _send(call: Call, signal: dict[str, Json]) -> Answer:
-    task = call.task
-    assert task is not None, "a callback route has a callback token"
+    task = _task(call)
     rest = {name: value for name, value in signal.items() if name not in ("result", "result_ref")}
     if len(compact(rest)) > MAX_REST:
         problem = Problem("too_large", "", f"Keep error, metadata and patch within {MAX_REST} bytes.")
         raise InvalidInput("The signal is too large for its queue.", (problem,))
     head = {"version": "1.0", "job_id": task.job_id, "run_id": task.run_id, "node_id": task.node_id}
     call.services.queues.send([Outgoing(QUEUE, compact({**head, **signal}))])
-    return Answer({"run_id": task.run_id, "node_id": task.node_id, "attempt": task.attempt, "accepted": True}, 202)
+    return Answer({**_view(task), "accepted": True}, 202)
+
+
+def _task(call: Call) -> TaskClaims:
+    assert call.task is not None, "a callback route has a callback token"
+    return call.task
+
+
+def _view(task: TaskClaims) -> dict[str, Json]:
+    return {"run_id": task.run_id, "node_id": task.node_id, "attempt": task.attempt}
 
 
 def _objects(body: dict[str, Json], *names: str) -> dict[str, Json]:

@@ -38,11 +38,14 @@ def check_parts(node: dict[str, Json], index: int, problems: ProblemList, warnin
 
 
 def _check_times(part: dict[str, Json], where: str, problems: ProblemList, warnings: ProblemList) -> None:
-    """Times fit the type: only work on a queue beats, and what runs at once has no time to run out."""
+    """They fit the type: only work on a queue beats or is asked about, and what runs at once has no time to run out."""
     kind = part.get("type")
     if part.get("heartbeat_ms") is not None and _is_idle(part, INLINE_TYPES | ARMED_TYPES):
         text = f'Nothing reports heartbeats for a node of type "{kind}"; remove heartbeat_ms.'
         problems.add("bad_value", where + "/heartbeat_ms", text)
+    if part.get("check_before_start") is True and _is_idle(part, INLINE_TYPES | ARMED_TYPES):
+        text = f'No worker does a node of type "{kind}"; remove check_before_start.'
+        problems.add("bad_value", where + "/check_before_start", text)
     if part.get("timeout_ms") is not None and _is_idle(part, INLINE_TYPES):
         text = f'A node of type "{kind}" runs at once: timeout_ms has no effect on it. Remove it.'
         warnings.add("no_effect", where + "/timeout_ms", text)

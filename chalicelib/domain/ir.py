@@ -151,6 +151,8 @@ class Node:
     retry: Retry = field(default_factory=Retry)
     timeout_ms: int | None = None
     heartbeat_ms: int | None = None
+    #: Whether a worker asks, before it begins, if its attempt is still waited for.
+    check_before_start: bool = False
     #: Run variables set on completion.
     sets: dict[str, Template] = field(default_factory=dict)
     #: True if arrivals must be counted in the store: several incoming edges, or one that leaves a loop body.

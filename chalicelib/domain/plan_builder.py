@@ -82,6 +82,7 @@ class PlanBuilder:
             retry=_retry(raw["retry"]) if raw.get("retry") else _NO_RETRY,
             timeout_ms=raw.get("timeout_ms"),
             heartbeat_ms=raw.get("heartbeat_ms"),
+            check_before_start=bool(raw.get("check_before_start")),
             queue=queue_of(raw),
             sets=self._found.sets[place],
             counted=len(ins) > 1 or any(key in self._late for key in ins),
@@ -101,6 +102,7 @@ class PlanBuilder:
             retry=_retry(part["retry"]) if part.get("retry") else _NO_RETRY,
             timeout_ms=part.get("timeout_ms"),
             heartbeat_ms=part.get("heartbeat_ms"),
+            check_before_start=bool(part.get("check_before_start")),
             queue=queue_of(part),
         )
 

@@ -131,6 +131,7 @@ class NodePart(Part):
     retry: RetryPart | None = None
     timeout_ms: Millis | None = None
     heartbeat_ms: Millis | None = None
+    check_before_start: bool | None = None
     set: dict[Variable, Any] | None = None
     compensate: Free | None = None
     metadata: Free | None = None
@@ -144,6 +145,7 @@ class BodyPart(Part):
     retry: RetryPart | None = None
     timeout_ms: Millis | None = None
     heartbeat_ms: Millis | None = None
+    check_before_start: bool | None = None
 
 
 class EdgePart(Part):

@@ -27,8 +27,9 @@ from chalicelib.engine.controls import cancel_run
 from chalicelib.engine.directory_keys import run_head_key
 from chalicelib.engine.flush import flush_run
 from chalicelib.engine.history import read_items
+from chalicelib.engine.outstanding import is_outstanding
 from chalicelib.engine.ports import Outgoing
-from chalicelib.engine.rebuild import ensure_present, rebuild
+from chalicelib.engine.rebuild import ensure_present
 from chalicelib.engine.runs import StartRequest, refuse_run, start_run
 from chalicelib.engine.services import Services
 from chalicelib.engine.store_calls import ReadCall
@@ -163,13 +164,5 @@ def stop_if_orphaned(services: Services, meta: Mapping[str, str]) -> None:
     """End a live child whose call waits no more, though nobody told it (HAZARDS 16). Raises Unavailable."""
     if meta.get("parent") and not meta.get("detached"):
         job = parent_job(meta["parent"])
-        if not _waits(services, job):
+        if not is_outstanding(services, job):
             stop_child(services, job)
-
-
-def _waits(services: Services, job: Job) -> bool:
-    """Whether the call is outstanding; that it is not only counts as its parent's journal says so."""
-    answer = services.store.read([ReadCall(job.run_id, 0, tokens=(job.token,))])[0]
-    if answer.found and answer.tokens.get(job.token) is not None:
-        return True
-    return job.token not in rebuild(services, job.run_id)["done"]

@@ -63,6 +63,8 @@ def task_message(
         message["agent"] = agent_part(
             services, node, job, at_ms, deadline or at_ms + CALLBACK_MS, config, values, tenant
         )
+    if node.check_before_start:
+        message["check_before_start"] = True
     if token.index is not None:
         message["index"] = token.index
     if token.node.startswith(UNDO):

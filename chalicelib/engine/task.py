@@ -154,5 +154,6 @@ _MEMBERS: dict[str, tuple[str, Callable[[Json], bool]]] = {
     "deadline": ("an RFC 3339 time, milliseconds since the Unix epoch, or null", _is_moment),
     "config_ref": ("an artifact id, or absent", lambda v: v is None or _is_id(v)),
     "tenant": ("a tenant's name, or absent", _is_tenant),
+    "check_before_start": ("true, false, or absent", lambda v: v is None or isinstance(v, bool)),
     "secrets": ("a list of JSON Pointers into the config, or absent", _is_pointers),
 }

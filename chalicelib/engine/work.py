@@ -45,10 +45,13 @@ class WorkPorts:
     progress: Callable[[Json], None] | None = None
     #: Seconds until this process ends; None: it does not.
     time_left_s: Callable[[], float] | None = None
+    #: Asked with the task message whether its attempt is still waited for. None: nobody can be asked. Raises TaskError.
+    wanted: Callable[[Json], bool] | None = None
 
 
 def work(message: Json, workers: Mapping[str, Worker], ports: WorkPorts) -> dict[str, Json] | None:
-    """Do one task and return its completion signal (SPEC 7), or None for a task whose deadline has passed.
+    """Do one task and return its completion signal (SPEC 7), or None for a task whose deadline has passed, or that asks
+    to be checked first and is waited for no more.
 
     Raises BadSignal for a message that is no task of version 1.0, and Unavailable when the artifact store does not
     answer: the task is then to be delivered again. Raises HandOn when its message is to be sent again.
@@ -61,6 +64,9 @@ def work(message: Json, workers: Mapping[str, Worker], ports: WorkPorts) -> dict
         return None
     task = _task(message, ports)
     try:
+        if not _is_wanted(message, ports):
+            _log.info("dropped a task that is waited for no more", extra=ids)
+            return None
         outcome = _completed(task, workers, message, ports)
     except (Unavailable, HandOn):
         raise
@@ -68,6 +74,15 @@ def work(message: Json, workers: Mapping[str, Worker], ports: WorkPorts) -> dict
         outcome = _failed(error, task)
     signal = {"version": VERSION, **ids, **outcome, "metadata": _metadata(task, ports.clock.now_ms() - started)}
     return {**signal, "trace": message["trace"]} if "trace" in message else signal
+
+
+def _is_wanted(message: Mapping[str, Json], ports: WorkPorts) -> bool:
+    """False only where the node wants its attempts checked before they start, and this one is waited for no more."""
+    if not message.get("check_before_start"):
+        return True
+    if ports.wanted is None:
+        raise TaskError("TaskFailed", "nobody can be asked here whether this attempt is waited for", retryable=False)
+    return ports.wanted(message)
 
 
 def _task(message: Mapping[str, Json], ports: WorkPorts) -> Task:

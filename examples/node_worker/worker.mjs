@@ -58,8 +58,21 @@ async function main(env) {
     if (!answer.ok) throw new Error(`${action}: ${answer.status} ${await answer.text()}`);
   }
 
+  /** Whether the attempt is still waited for: its run may have been cancelled while the task was in the queue. */
+  async function isWanted(task) {
+    const answer = await fetch(task.callback.url, { signal: AbortSignal.timeout(30_000) });
+    if (!answer.ok) throw new Error(`check: ${answer.status} ${await answer.text()}`);
+    return (await answer.json()).outstanding;
+  }
+
   async function one(message) {
     const task = JSON.parse(message.Body);
+    if (!task.check_before_start || (await isWanted(task))) await answer(task);
+    // Deleted last: a worker that dies before this gets the task again, with the same job_id.
+    await sqs("DeleteMessage", { ReceiptHandle: message.ReceiptHandle });
+  }
+
+  async function answer(task) {
     await call(task, "heartbeat", {});
     let result;
     try {
@@ -68,8 +81,6 @@ async function main(env) {
       await call(task, "fail", { error: { type: error.name, message: error.message, retryable: false } });
     }
     if (result) await call(task, "complete", { result, metadata: { worker: `node ${process.version}` } });
-    // Deleted last: a worker that dies before this gets the task again, with the same job_id.
-    await sqs("DeleteMessage", { ReceiptHandle: message.ReceiptHandle });
   }
 
   console.log("waiting for tasks");

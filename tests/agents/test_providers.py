@@ -10,7 +10,7 @@ import pytest
 
 from chalicelib.engine.task import HandOn
 from chalicelib.workers.agent import asking
-from chalicelib.workers.agent.retry_after import retry_after_s
+from chalicelib.workers.retry_after import retry_after_s
 from tests.agents.models import Wire
 from tests.agents.parts import Rig, graft_api
 from tests.workers.servers import JSON, serving

@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.config import Settings
 from chalicelib.domain.errors import ConfigurationError
-from chalicelib.workers.agent.graft_api import client_for
+from chalicelib.workers.own_api import client_for
 
 BASE = {"GRAFT_STAGE": "dev", "REDIS_URL": "redis://x", "GRAFT_SIGNING_SECRET": "s" * 32}
 

@@ -25,6 +25,17 @@ def test_a_worker_completes_its_task_by_callback(api: Api) -> None:
     assert (run["status"], run["output"]) == ("COMPLETED", {"a": {"ok": 1}})
 
 
+def test_12_a_worker_asks_whether_its_attempt_is_still_waited_for(api: Api) -> None:
+    run_id, url = dispatched(api)
+    asked = api.get(url, token=None)
+    assert asked.status == 200
+    assert asked.json == {"run_id": run_id, "node_id": "a", "attempt": 1, "outstanding": True}
+    api.post(f"runs/{run_id}/cancel")
+    assert api.get(url, token=None).json["outstanding"] is False
+    assert api.get(url[:-2], token=None).status == 401
+    assert api.get("tasks/x", token=None).status == 401
+
+
 def test_a_worker_fails_its_task_by_callback(api: Api) -> None:
     run_id, url = dispatched(api)
     error = {"type": "Broken", "message": "it is", "retryable": False}

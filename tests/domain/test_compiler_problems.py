@@ -134,6 +134,8 @@ PROBLEMS = [
         "/nodes/0/config/expect_status/1",
     ),
     ("bad_value", one(heartbeat_ms=5), "/nodes/0/heartbeat_ms"),
+    ("bad_value", one(check_before_start=True), "/nodes/0/check_before_start"),
+    ("wrong_type", one(check_before_start=1), "/nodes/0/check_before_start"),
     ("bad_value", one(type="wait", config={"seconds": 1}, heartbeat_ms=5), "/nodes/0/heartbeat_ms"),
     ("unknown_key", one(type="succeed", config={"error": "x"}), "/nodes/0/config/error"),
     ("template_not_allowed", one(type="function", config={"handler": "${input.f}"}), "/nodes/0/config/handler"),

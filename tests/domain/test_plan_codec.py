@@ -29,6 +29,7 @@ def test_fields_that_no_default_covers_survive():
         join=Join(2, True, ("b",)),
         config=Template({"other": [1, 1.0, True, None]}),
         heartbeat_ms=7,
+        check_before_start=True,
         counted=True,
     )
     plan = replace(plan, nodes={**plan.nodes, "a": changed}, warnings=({"code": "x", "path": "", "message": "y"},))

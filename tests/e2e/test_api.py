@@ -67,6 +67,11 @@ def test_the_links_of_a_run_lead_somewhere(api, ended):
         assert api.get(link.removeprefix(api.stack.ready["api_url"])).status == 200
 
 
+def test_a_worker_that_asks_before_it_begins_is_told_to(api):
+    run = api.finish(api.start(document(function("a", params={"n": 1}, check_before_start=True))))
+    assert (run["status"], run["output"]) == ("COMPLETED", {"a": {"n": 1}})
+
+
 def test_a_failed_run_names_type_message_and_node(api):
     failing = document(function("f", "flaky", {"failures": 9, "type": "Odd", "retryable": False}))
     run = api.finish(api.start(failing))

@@ -120,6 +120,15 @@ def test_a_late_signal_of_a_finished_run_changes_nothing(api):
     assert "node_completed" not in [event["type"] for event in api.events(run_id)]
 
 
+def test_a_task_that_waits_in_its_queue_tells_whether_it_is_waited_for(api):
+    run_id, (task,) = take(api, document(function("a", check_before_start=True)))
+    assert task["check_before_start"] is True
+    url = task["callback"]["url"].removeprefix(api.stack.ready["api_url"])
+    assert api.get(url, token=None).json["outstanding"] is True
+    api.post(f"/runs/{run_id}/cancel")
+    assert api.get(url, token=None).json["outstanding"] is False
+
+
 def test_a_failed_signal_is_retried_unless_it_says_otherwise(api):
     again = document(function("a", retry={"max_attempts": 3, "backoff_ms": 10}))
     run_id, (first,) = take(api, again)

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from chalicelib.domain.errors import BadSignal
+from chalicelib.domain.errors import BadSignal, TaskError
 from chalicelib.engine.work import work
 from chalicelib.workers.registry import WorkerParts, build_workers
 from tests.workers.doubles import StepClock, call, done, message, ports
@@ -217,3 +217,34 @@ def test_an_http_task_to_a_closed_address_fails_for_good():
     signal = work(message(type="http", config={"url": "http://127.0.0.1/"}), build_workers(WorkerParts()), ports())
     assert signal["error"]["type"] == "AddressRefused"
     assert signal["error"]["retryable"] is False
+
+
+def test_12_a_task_that_is_waited_for_no_more_is_dropped_where_its_node_wants_it_checked():
+    asked, ran = [], []
+    task = message("h", check_before_start=True)
+    handlers = {"h": lambda params, ctx: ran.append(1)}
+    for wanted in (True, False):
+        on = ports(wanted=lambda given, answer=wanted: asked.append(given) or answer)
+        signal = done(task, handlers, on)
+        assert (signal is not None) is wanted
+    assert (asked, ran) == ([task, task], [1])
+
+
+def test_12_nobody_is_asked_where_the_node_does_not_want_it():
+    def refuse(given):
+        raise AssertionError("it was asked")
+
+    for flag in ({}, {"check_before_start": False}, {"check_before_start": None}):
+        assert done(message(**flag), on=ports(wanted=refuse))["status"] == "completed"
+
+
+def test_12_a_check_that_gets_no_answer_fails_the_attempt_before_the_work_begins():
+    ran = []
+
+    def silent(given):
+        raise TaskError("ApiUnavailable", "it did not answer")
+
+    for on in (ports(wanted=silent), ports()):
+        signal = done(message("h", check_before_start=True), {"h": lambda params, ctx: ran.append(1)}, on)
+        assert signal["status"] == "failed"
+    assert ran == []

@@ -14,7 +14,7 @@ from botocore.parsers import ResponseParserError
 from chalicelib.engine.ports import Clock
 from chalicelib.engine.work_result import as_json
 from chalicelib.workers.agent.model import Message, ProviderBusy, Question, ToolCall, Turn, bad_answer, refused
-from chalicelib.workers.agent.retry_after import retry_after_s
+from chalicelib.workers.retry_after import retry_after_s
 
 Json = Any
 #: botocore makes its clients while running: they have no static type.

@@ -9,7 +9,6 @@ from chalicelib.engine.notes import Notes
 from chalicelib.engine.ports import Artifacts, Clock
 from chalicelib.engine.task import Task
 from chalicelib.workers.agent.bedrock import BedrockProvider
-from chalicelib.workers.agent.graft_api import client_for
 from chalicelib.workers.agent.model import Provider
 from chalicelib.workers.agent.openai import OpenAiProvider
 from chalicelib.workers.agent.prices import Prices
@@ -18,6 +17,7 @@ from chalicelib.workers.agent.tools import Pipeline, ToolParts
 from chalicelib.workers.agent.worker import AgentParts, AgentWorker
 from chalicelib.workers.function import FunctionWorker
 from chalicelib.workers.http import HttpWorker
+from chalicelib.workers.own_api import client_for
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ from chalicelib.workers.agent.model import (
     estimated_tokens,
     refused,
 )
-from chalicelib.workers.agent.retry_after import retry_after_s
 from chalicelib.workers.http_client import HttpClient, Request, Response
+from chalicelib.workers.retry_after import retry_after_s
 from chalicelib.workers.url import parse_url
 
 Json = Any

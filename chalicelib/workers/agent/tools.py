@@ -12,9 +12,10 @@ from chalicelib.domain.errors import NotFound, TaskError
 from chalicelib.engine.ports import Artifacts
 from chalicelib.engine.secret_refs import Vault
 from chalicelib.engine.task import Task
-from chalicelib.workers.agent.graft_api import ApiRefused, GraftApi
+from chalicelib.workers.agent.graft_api import GraftApi
 from chalicelib.workers.function import FunctionWorker
 from chalicelib.workers.http import HttpWorker
+from chalicelib.workers.own_api import ApiRefused
 
 Json = Any
 #: Seconds of one http_request.

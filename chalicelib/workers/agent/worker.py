@@ -18,13 +18,14 @@ from chalicelib.workers.agent.calls import Caller
 from chalicelib.workers.agent.checkpoints import Checkpoints
 from chalicelib.workers.agent.config_check import check_config
 from chalicelib.workers.agent.fence import fence_of
-from chalicelib.workers.agent.graft_api import ApiRefused, GraftApi
+from chalicelib.workers.agent.graft_api import GraftApi
 from chalicelib.workers.agent.loop import Loop
 from chalicelib.workers.agent.model import Message, Provider, whole
 from chalicelib.workers.agent.prices import Prices, open_purse
 from chalicelib.workers.agent.prompt import first_message, system_prompt
 from chalicelib.workers.agent.tool_specs import specs_of
 from chalicelib.workers.agent.tools import Toolbox, ToolParts
+from chalicelib.workers.own_api import ApiRefused
 
 Json = Any
 _log = logging.getLogger("graft.agent")
