@@ -34,6 +34,7 @@ from chalicelib.domain.usage import used
 from chalicelib.domain.waiting import armed_draft, waiting_emit
 from chalicelib.engine.needs import Needs, config_needs
 from chalicelib.engine.ports import Artifacts
+from chalicelib.engine.progress import told_before
 from chalicelib.engine.rollback_steps import begun_by_output, rollback_needs, rollback_step, undo_step
 from chalicelib.engine.run_records import with_record
 from chalicelib.engine.signals import Work
@@ -82,6 +83,7 @@ def needs_of(work: Work, plan: Plan) -> Needs:
         return needs
     if token.index is None:
         _add_settlement(needs, work, node)
+    needs.box = tuple(one.field(token) for one in work.before)
     if own.type in PASSING:
         needs.reached = True
     elif own.type in CONFIGURED and not own.queue:
@@ -183,7 +185,7 @@ def decide(s: Situation) -> Draft:
     if s.work.kind == "wake":
         return settle(plan, token, Outcome(output={}), s.moment())
     if s.work.kind == "signal":
-        settled = settle(plan, token, s.work.outcome, s.moment())
+        settled = told_before(settle(plan, token, s.work.outcome, s.moment()), token, s.work.before)
         return used(settled, token, s.work.outcome.metadata, counted=s.work.looked)
     return _decide_inline(s, node)
 

@@ -102,6 +102,9 @@ class Loader:
             record = answer.tokens.get(work.token.text) if answer is not None else None
             work.expect = work.told.expect(work.token, record or "")
             return record is not None  # told too late: nothing changes
+        if work.before and answer is not None:
+            work.before = tuple(one for one in work.before if answer.box[one.field(work.token)] is None)
+            work.expect = tuple(one.untold(work.token) for one in work.before)
         if work.data is None and answer is not None and reads_record(work):
             record = answer.tokens.get(work.token.text)
             if record is None:
@@ -176,7 +179,7 @@ class Loader:
         """Let an item of a map also read where the items are, where this is not known yet."""
         field = progress_field(token)
         if token.index is not None and needs.names & {"item", "index"} and (run_id, field) not in self._listed:
-            needs.box = (field,)
+            needs.box = (*needs.box, field)
         return needs
 
     def _item(self, run_id: str, token: Token, needs: Needs, answer: ReadAnswer | None) -> dict[str, Json]:

@@ -9,10 +9,10 @@ from typing import Any
 
 from chalicelib.domain.commit import compact
 from chalicelib.domain.errors import BadSignal
-from chalicelib.domain.ids import UNDO, Job, Token, parse_job_id, parse_token, worked_on
+from chalicelib.domain.ids import END, UNDO, Job, Token, parse_job_id, parse_token, worked_on
 from chalicelib.domain.outcome import Outcome
 from chalicelib.engine.patch_terms import Planned
-from chalicelib.engine.progress import Told, read_told
+from chalicelib.engine.progress import Told, read_repeated, read_told
 
 Json = Any
 _REF = re.compile(r"artifact://sha256/[0-9a-f]{64}")
@@ -55,6 +55,8 @@ class Work:
     report: bool = False
     #: What a worker tells of a task that is still at work.
     told: Told | None = None
+    #: What it had told before, as far as that may not be journaled yet: its settlement writes it.
+    before: tuple[Told, ...] = ()
 
 
 def parse(text: str, origin: int, secret: bytes) -> list[Work]:
@@ -82,7 +84,9 @@ def parse(text: str, origin: int, secret: bytes) -> list[Work]:
     # Brackets are counted first: looking through a value costs more than reading it.
     deep = text.count("[") + text.count("{") > MAX_DEPTH and _nests(message, MAX_DEPTH)
     outcome = _undeliverable(TOO_DEEP, message["job_id"]) if deep else _outcome(message)
-    return [_answer(job, token, origin, outcome, message.get("patch") if outcome.error is None else None)]
+    work = _answer(job, token, origin, outcome, message.get("patch") if outcome.error is None else None)
+    work.before = () if deep else read_repeated(message, message["job_id"])
+    return [work]
 
 
 def _answer(job: Job, token: Token, origin: int, outcome: Outcome, patch: Json) -> Work:
@@ -188,6 +192,18 @@ def _error(raw: Json) -> dict[str, Json]:
 
 def _undeliverable(reason: str, job: str) -> Outcome:
     return Outcome(error={"type": "Undeliverable", "message": reason, "retryable": False}, job=job)
+
+
+def lighten(work: Work, detail: str) -> bool:
+    """The work's commit is too large: leave out what was told before it, or let it fail. False where neither helps."""
+    if work.before:
+        work.before, work.expect = (), ()
+        return True
+    internal = work.token.node.startswith("$") and work.token.node != END
+    if internal or work.outcome.error is not None:
+        return False
+    work.outcome = limit_exceeded(detail, work.outcome.job)
+    return True
 
 
 def limit_exceeded(detail: str, job: str | None) -> Outcome:

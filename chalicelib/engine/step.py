@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from chalicelib.domain.commit import body as commit_body
 from chalicelib.domain.errors import BadSignal, GraftError, TooLarge
-from chalicelib.domain.ids import END, Job, Token, job_id, parse_token
+from chalicelib.domain.ids import Job, Token, job_id, parse_token
 from chalicelib.domain.journal import compose, parse_item
 from chalicelib.domain.node_kinds import attempted
 from chalicelib.engine.children import stop_child
@@ -29,7 +29,7 @@ from chalicelib.engine.rearm import attempt_deadlines, heard_of
 from chalicelib.engine.repeats import emitted_before, ended_before, recover
 from chalicelib.engine.services import Services
 from chalicelib.engine.signal_patches import give_up_patch, merged, plan_signals
-from chalicelib.engine.signals import Work, limit_exceeded, parse, stop_text
+from chalicelib.engine.signals import Work, lighten, parse, stop_text
 from chalicelib.engine.store_calls import CommitAnswer, CommitCall
 
 log = logging.getLogger("graft.step")
@@ -204,14 +204,12 @@ class Coordinator:
         return CommitCall(job.run_id, text, step.effects.owner, now, acks, job.no, expect)
 
     def _too_large(self, work: Work, detail: str, step: Step) -> None:
-        """What the work gives cannot be kept: it fails, and is decided again as failed."""
-        internal = work.token.node.startswith("$") and work.token.node != END
-        if internal or work.outcome.error is not None:
-            log.error("a commit is too large", extra={"run_id": work.job.run_id, "token": work.job.token})
-            step.failed.add(work.origin)
+        """What the work gives cannot be kept: it is decided again with less, or as failed."""
+        if lighten(work, detail):
+            step.again.append(work)
             return
-        work.outcome = limit_exceeded(detail, work.outcome.job)
-        step.again.append(work)
+        log.error("a commit is too large", extra={"run_id": work.job.run_id, "token": work.job.token})
+        step.failed.add(work.origin)
 
     def _answered(self, work: Work, call: CommitCall, answer: CommitAnswer, step: Step) -> list[Work]:
         if answer.word == "OK":

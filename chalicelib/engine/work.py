@@ -6,12 +6,13 @@ import dataclasses
 import json
 import logging
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.domain.errors import NotFound, TaskError, Unavailable
 from chalicelib.engine.ports import Artifacts, Clock
+from chalicelib.engine.progress import repeated
 from chalicelib.engine.secret_refs import Secrets, Vault
 from chalicelib.engine.task import VERSION, HandOn, Task, Worker, check_message, deadline_ms
 from chalicelib.engine.work_result import as_json, canonical
@@ -62,7 +63,8 @@ def work(message: Json, workers: Mapping[str, Worker], ports: WorkPorts) -> dict
     if deadline is not None and started >= deadline:
         _log.info("dropped a task whose deadline has passed", extra=ids)
         return None
-    task = _task(message, ports)
+    told: list[dict[str, Json]] = []
+    task = _task(message, ports, told)
     try:
         if not _is_wanted(message, ports):
             _log.info("dropped a task that is waited for no more", extra=ids)
@@ -73,6 +75,7 @@ def work(message: Json, workers: Mapping[str, Worker], ports: WorkPorts) -> dict
     except Exception as error:
         outcome = _failed(error, task)
     signal = {"version": VERSION, **ids, **outcome, "metadata": _metadata(task, ports.clock.now_ms() - started)}
+    signal |= {"progress": repeated(told)} if told else {}
     return {**signal, "trace": message["trace"]} if "trace" in message else signal
 
 
@@ -85,7 +88,8 @@ def _is_wanted(message: Mapping[str, Json], ports: WorkPorts) -> bool:
     return ports.wanted(message)
 
 
-def _task(message: Mapping[str, Json], ports: WorkPorts) -> Task:
+def _task(message: Mapping[str, Json], ports: WorkPorts, told: list[dict[str, Json]]) -> Task:
+    """`told` takes what is told while it is worked."""
     return Task(
         type=message["type"],
         run_id=message["run_id"],
@@ -101,7 +105,7 @@ def _task(message: Mapping[str, Json], ports: WorkPorts) -> Task:
         beat=lambda: _beat(message, ports),
         agent=message.get("agent"),
         time_left_s=ports.time_left_s or (lambda: float("inf")),
-        tell=lambda key, events: _tell(message, ports, key, events),
+        tell=lambda key, events: _tell(message, ports, told, {"key": key, "events": list(events)}),
     )
 
 
@@ -112,10 +116,11 @@ def _secrets(message: Mapping[str, Json], ports: WorkPorts) -> Secrets | None:
     return ports.secrets(tenant) if tenant and ports.secrets is not None else None
 
 
-def _tell(message: Mapping[str, Json], ports: WorkPorts, key: str, events: Sequence[Mapping[str, Json]]) -> None:
+def _tell(message: Mapping[str, Json], ports: WorkPorts, told: list[dict[str, Json]], one: dict[str, Json]) -> None:
+    told.append(one)
     if ports.progress is not None:
         ids = {name: message[name] for name in ("job_id", "run_id", "node_id")}
-        ports.progress({"version": VERSION, "kind": "progress", **ids, "key": key, "events": list(events)})
+        ports.progress({"version": VERSION, "kind": "progress", **ids, **one})
 
 
 def _beat(message: Mapping[str, Json], ports: WorkPorts) -> None:

@@ -208,6 +208,22 @@ def test_each_turn_and_each_call_is_told_under_a_key_of_its_own(rig):
     assert {signal["kind"] for signal in rig.told} == {"progress"}
 
 
+def test_the_answer_says_the_newest_of_what_was_told_again(rig):
+    signal = rig.run(script(*[calls(("get_workflow", {}))] * 5, {"text": "ok"}))
+    assert [one["key"] for one in signal["progress"]] == [one["key"] for one in rig.told[-8:]]
+    assert signal["progress"][-1] == {name: rig.told[-1][name] for name in ("key", "events")}
+    big = calls(*[("http_request", {"url": "x" * 1000, "method": "NONE"})] * 32)
+    signal = rig.run(script(big, big, {"text": "ok"}), job_id="job-2")
+    assert len(json.dumps(signal["progress"])) < 40_000
+    assert signal["progress"][-1]["key"] == "turn-3"
+
+
+def test_an_attempt_that_fails_says_it_too(rig):
+    signal = rig.run(script(calls(("get_workflow", {})), {"text": "ok"}, max_turns=1))
+    assert signal["status"] == "failed"
+    assert [one["key"] for one in signal["progress"]] == ["turn-1", "calls-1"]
+
+
 def test_heartbeats_go_on_while_a_tool_takes_its_time(api):
     rig = Rig(api, handlers={"wait": lambda params, ctx: time.sleep(0.4)})
     config = script(calls(("call_function", {"name": "wait"})), {"text": "ok"}, allow={"functions": ["wait"]})

@@ -11,6 +11,7 @@ import pytest
 
 from chalicelib.api.table import LINK, PUBLIC, ROUTES, TASK, Route
 from chalicelib.domain.agent_tools import SCOPES
+from chalicelib.engine import large_values
 from chalicelib.engine.credentials import verify_token
 from chalicelib.engine.ports import Outgoing
 from tests.api.client import SECRET, Api
@@ -313,6 +314,89 @@ def test_what_is_told_in_one_batch_with_the_answer_and_a_patch_loses_nothing(api
     assert sorted(run["nodes"]) == ["boss", "new"]
     assert told(api, run_id)[:1] == [("agent_turn", 1)]
     api.assert_fold_equals_store(run_id)
+
+
+def said(key: str, *numbers: int) -> dict:
+    return {"key": key, "events": [{"type": "agent_turn", "data": {"n": n}} for n in numbers]}
+
+
+@pytest.mark.parametrize("failed", [False, True], ids=["completed", "failed"])
+def test_an_answer_that_overtakes_what_was_told_before_it_brings_it_along(api: Api, failed: bool):
+    """The last turn was left out: its report came after the answer."""
+    run_id, task = begin(api)
+    tell(api, task, "turn-1", ("agent_turn", {"n": 1}))
+    while api.settle_batch():
+        pass
+    more = {"status": "failed", "error": {"type": "Odd", "message": "m"}} if failed else {}
+    for _ in range(2):
+        settle(api, task, progress=[said("turn-1", 1), said("calls-1", 2, 3), said("turn-2", 4)], **more)
+    tell(api, task, "turn-2", ("agent_turn", {"n": 4}))
+    while api.settle_batch():
+        pass
+    assert told(api, run_id) == [("agent_turn", n) for n in (1, 2, 3, 4)]
+    kinds = [event["type"] for event in api.events(run_id)]
+    assert kinds.index("node_failed" if failed else "node_completed") > max(
+        place for place, kind in enumerate(kinds) if kind == "agent_turn"
+    )
+    api.assert_fold_equals_store(run_id)
+
+
+def test_what_an_answer_brings_along_is_kept_though_the_agent_has_patched_its_run(api: Api):
+    run_id, task = begin(api)
+    assert patch(api, run_id, task, fine()).status == 200
+    settle(api, task, progress=[said("turn-1", 1), said("turn-2", 2)])
+    assert told(api, run_id) == [("agent_turn", 1), ("agent_turn", 2)]
+    assert api.get(f"runs/{run_id}").json["status"] == "COMPLETED"
+
+
+def test_what_an_answer_brings_along_is_kept_though_the_store_is_lost(api: Api):
+    run_id, task = begin(api)
+    api.client.flushall()
+    settle(api, task, progress=[said("turn-1", 1), said("turn-2", 2)])
+    assert told(api, run_id) == [("agent_turn", 1), ("agent_turn", 2)]
+    assert api.get(f"runs/{run_id}").json["status"] == "COMPLETED"
+
+
+@pytest.mark.parametrize("given", ["x", {"a": 1}, [1], [{"key": "a b"}], [{"key": "k", "events": [{"type": "no"}]}]])
+def test_what_an_answer_brings_along_in_another_form_is_passed_over(api: Api, given: Any):
+    run_id, task = begin(api)
+    settle(api, task, progress=given)
+    assert told(api, run_id) == []
+    assert api.get(f"runs/{run_id}").json["status"] == "COMPLETED"
+    assert api.queues.bodies(f"{SIGNALS}-dlq") == []
+
+
+def test_what_an_answer_brings_along_is_left_out_rather_than_that_its_attempt_fails(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    """The commit would be too large with it."""
+    monkeypatch.setattr(large_values, "COMMIT_BYTES", 3_000)
+    for size, kept in ((10, [("agent_turn", 1)]), (3_000, [])):
+        run_id, task = begin(api)
+        progress = said("turn-1", 1)
+        progress["events"][0]["data"]["text"] = random.Random(1).randbytes(size).hex()
+        settle(api, task, progress=[progress])
+        assert api.get(f"runs/{run_id}").json["status"] == "COMPLETED"
+        assert told(api, run_id) == kept
+        api.assert_fold_equals_store(run_id)
+
+
+def test_agents_of_a_map_say_what_they_told_before_too(api: Api):
+    body = agent(task="Look at ${item}.")
+    del body["id"]
+    each = {"id": "each", "type": "map", "config": {"items": "${input}", "body": body}}
+    run_id = api.start({"nodes": [each]}, ["x"])
+    while api.settle_batch():
+        pass
+    settle(api, task_of(api), progress=[said("turn-1", 1)])
+    assert told(api, run_id) == [("agent_turn", 1)]
+    api.assert_fold_equals_store(run_id)
+
+
+def test_an_answer_brings_along_the_newest_of_what_is_told_and_no_more(api: Api):
+    run_id, task = begin(api)
+    settle(api, task, progress=[said(f"turn-{n}", n) for n in range(20)])
+    assert told(api, run_id) == [("agent_turn", n) for n in range(12, 20)]
 
 
 def test_what_is_told_of_a_paused_run_is_journaled_and_starts_nothing(api: Api):
