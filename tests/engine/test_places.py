@@ -14,6 +14,7 @@ from chalicelib.engine.catalog import Catalog
 from chalicelib.engine.controls import cancel_run, pause_run, resume_run
 from chalicelib.engine.directory_keys import LIVE_SHARDS, places
 from chalicelib.engine.explaining import explain_run
+from chalicelib.engine.forks import ForkRequest, fork_run
 from chalicelib.engine.patch_planning import Change
 from chalicelib.engine.patches import PatchRequest, patch_run
 from chalicelib.engine.places import admit, usage
@@ -68,6 +69,23 @@ def limited(harness: Harness) -> Harness:
     save(harness, SLOW)
     limit(harness, 2)
     return harness
+
+
+def test_forks_and_children_go_on_at_once_and_take_no_place(limited: Harness) -> None:
+    """A parent with a place could wait for its own child for good, and a fork has no start that could wait."""
+    for number in range(3):
+        start(limited, f"r{number}")
+        limited.clock.now += 1
+    settle(limited)
+    fork_run(limited.services, ForkRequest("acme", "ann", "r0"), "fork")
+    calls = {"items": [1, 2], "workflow": "w"}
+    parent = limited.start({"nodes": [{"id": "batch", "type": "map", "config": calls}]})
+    settle(limited)
+    going = begun(limited)
+    assert {"r0", "r1", "fork", parent} < set(going) and len(going) == 6
+    assert usage(limited.directory, "acme", "w") == (["r0", "r1"], ["r2"])
+    limited.drain()
+    assert {run["status"] for run in runs(limited)} == {"COMPLETED"}
 
 
 def test_runs_past_the_limit_wait_pending_and_begin_as_others_end(limited: Harness) -> None:
