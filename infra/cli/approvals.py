@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ from infra.cli import show
 from infra.cli.client import segment
 from infra.cli.connect import connect
 from infra.cli.documents import read_json_option
-from infra.cli.options import AsJson, Token, Url
+from infra.cli.options import AsJson, Cursor, Token, Url
 from infra.cli.redo import NodeId
 from infra.cli.runs import RunId
 
@@ -25,20 +26,15 @@ JobId = Annotated[str | None, typer.Option(help="Which of several executions of 
 def list_approvals(
     mine: Annotated[bool, typer.Option("--mine", help="Only what you may still decide.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Go on where a list before ended.")] = None,
+    cursor: Cursor = None,
     url: Url = None,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """List what waits for people, the oldest first."""
     page = connect(url, token).get("/approvals", mine="true" if mine else None, limit=limit, cursor=cursor)
-    if as_json:
-        show.print_json(page)
-        return
     columns = ("run", "node", "since", "until", "approvals", "by", "message")
-    show.table(columns, [_row(item) for item in page["items"]])
-    if page.get("next_cursor"):
-        show.say(f"There are more: --cursor '{page['next_cursor']}'", "dim")
+    show.page(page, columns, _row, as_json=as_json)
 
 
 def _row(item: dict[str, Json]) -> tuple[Json, ...]:
@@ -50,49 +46,34 @@ def _row(item: dict[str, Json]) -> tuple[Json, ...]:
     return (item.get("run_id"), node, *times, f"{given} of {item.get('quorum')}", by, item.get("message"))
 
 
-@app.command("approve")
-def approve(
-    run_id: RunId,
-    node_id: NodeId,
-    comment: Comment = None,
-    data: Data = None,
-    job_id: JobId = None,
-    url: Url = None,
-    token: Token = None,
-    as_json: AsJson = False,
-) -> None:
-    """Approve what a node asks."""
-    body = {"approved": True, "comment": comment, "data": read_json_option("--data", data), "job_id": job_id}
-    _decide(run_id, node_id, body, url, token, as_json)
+def _decision(*, approved: bool) -> Callable[..., None]:
+    """The command that approves, or rejects."""
+
+    def decide(
+        run_id: RunId,
+        node_id: NodeId,
+        comment: Comment = None,
+        data: Data = None,
+        job_id: JobId = None,
+        url: Url = None,
+        token: Token = None,
+        as_json: AsJson = False,
+    ) -> None:
+        body = {"approved": approved, "comment": comment, "data": read_json_option("--data", data), "job_id": job_id}
+        given = {name: value for name, value in body.items() if value is not None}
+        answer = connect(url, token).post(f"/runs/{segment(run_id)}/nodes/{segment(node_id)}/decision", given)
+        if as_json:
+            show.print_json(answer)
+            return
+        verb = "Approved" if answer.get("approved") else "Rejected"
+        more = "the run goes on." if answer.get("decided") else "others have to decide as well."
+        show.say(f"{verb}: {more}")
+
+    return decide
 
 
-@app.command("reject")
-def reject(
-    run_id: RunId,
-    node_id: NodeId,
-    comment: Comment = None,
-    data: Data = None,
-    job_id: JobId = None,
-    url: Url = None,
-    token: Token = None,
-    as_json: AsJson = False,
-) -> None:
-    """Reject what a node asks."""
-    body = {"approved": False, "comment": comment, "data": read_json_option("--data", data), "job_id": job_id}
-    _decide(run_id, node_id, body, url, token, as_json)
-
-
-def _decide(
-    run_id: str, node_id: str, body: dict[str, Json], url: str | None, token: str | None, as_json: bool
-) -> None:
-    given = {name: value for name, value in body.items() if value is not None}
-    answer = connect(url, token).post(f"/runs/{segment(run_id)}/nodes/{segment(node_id)}/decision", given)
-    if as_json:
-        show.print_json(answer)
-        return
-    verb = "Approved" if answer.get("approved") else "Rejected"
-    more = "the run goes on." if answer.get("decided") else "others have to decide as well."
-    show.say(f"{verb}: {more}")
+app.command("approve", help="Approve what a node asks.")(_decision(approved=True))
+app.command("reject", help="Reject what a node asks.")(_decision(approved=False))
 
 
 @app.command("link")

@@ -9,7 +9,7 @@ import typer
 from infra.cli import show
 from infra.cli.connect import connect
 from infra.cli.errors import CliError
-from infra.cli.options import AsJson, Token, Url
+from infra.cli.options import AsJson, Cursor, Token, Url
 
 Json = Any
 app = typer.Typer(no_args_is_help=True, help="Messages that could not be processed.")
@@ -20,19 +20,14 @@ _PART = 100
 @app.command("list")
 def list_letters(
     limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Go on where a list before ended.")] = None,
+    cursor: Cursor = None,
     url: Url = None,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """List dead letters, newest first: why each was given up, and where it comes from."""
     page = connect(url, token).get("/dead-letters", limit=limit, cursor=cursor)
-    if as_json:
-        show.print_json(page)
-        return
-    show.table(("id", "queue", "run", "node", "at", "reason"), [_row(item) for item in page["items"]])
-    if page.get("next_cursor"):
-        show.say(f"There are more: --cursor {page['next_cursor']}", "dim")
+    show.page(page, ("id", "queue", "run", "node", "at", "reason"), _row, as_json=as_json)
 
 
 def _row(item: dict[str, Json]) -> tuple[Json, ...]:

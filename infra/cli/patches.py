@@ -14,7 +14,7 @@ from infra.cli.connect import connect
 from infra.cli.documents import read_document
 from infra.cli.errors import CliError
 from infra.cli.files import document_in
-from infra.cli.options import AsJson, Token, Url
+from infra.cli.options import AsJson, Cursor, Token, Url
 from infra.cli.runs import RunId
 from infra.cli.workflow_diff import lines_of, plan_of
 
@@ -70,23 +70,19 @@ def revert(
 def patches(
     run_id: RunId,
     limit: Annotated[int, typer.Option(min=1, max=200, help="How many.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Go on after an earlier list.")] = None,
+    cursor: Cursor = None,
     url: Url = None,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """List what was changed, by whom, why."""
     page = connect(url, token).get(f"/runs/{segment(run_id)}/patches", limit=limit, cursor=cursor)
-    if as_json:
-        show.print_json(page)
-        return
-    rows = [
-        (item.get("patch"), show.moment(item.get("at")), item.get("author"), _changes(item), item.get("description"))
-        for item in page["items"]
-    ]
-    show.table(("patch", "at", "by", "changes", "why"), rows)
-    if page.get("next_cursor"):
-        show.say(f"There are more: --cursor {page['next_cursor']}", "dim")
+    show.page(page, ("patch", "at", "by", "changes", "why"), _row, as_json=as_json)
+
+
+def _row(item: dict[str, Json]) -> tuple[Json, ...]:
+    made = (show.moment(item.get("at")), item.get("author"))
+    return (item.get("patch"), *made, _changes(item), item.get("description"))
 
 
 def diff(

@@ -12,7 +12,7 @@ from infra.cli.client import Api, segment
 from infra.cli.connect import connect
 from infra.cli.documents import SUFFIXES, read_document, read_input
 from infra.cli.family import show_tree
-from infra.cli.options import AsJson, Token, Url
+from infra.cli.options import AsJson, Cursor, Token, Url
 from infra.cli.watch import WAIT_S, event_line, exit_code, follow
 
 Json = Any
@@ -85,28 +85,19 @@ def list_runs(
     status: Annotated[str | None, typer.Option(help="Only runs in this state, such as RUNNING.")] = None,
     since: Annotated[str | None, typer.Option(help="Only runs from this RFC 3339 time on.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
-    cursor: Annotated[str | None, typer.Option(help="Go on where a list before ended.")] = None,
+    cursor: Cursor = None,
     url: Url = None,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """List runs, newest first."""
     page = connect(url, token).get("/runs", workflow=workflow, status=status, since=since, limit=limit, cursor=cursor)
-    if as_json:
-        show.print_json(page)
-        return
-    rows = [
-        (
-            item.get("run_id"),
-            (item.get("workflow") or {}).get("name"),
-            show.status(item.get("status")),
-            show.moment(item.get("created_at")),
-        )
-        for item in page["items"]
-    ]
-    show.table(("run", "workflow", "status", "created"), rows)
-    if page.get("next_cursor"):
-        show.say(f"There are more: --cursor {page['next_cursor']}", "dim")
+    show.page(page, ("run", "workflow", "status", "created"), _row, as_json=as_json)
+
+
+def _row(item: dict[str, Json]) -> tuple[Json, ...]:
+    name = (item.get("workflow") or {}).get("name")
+    return (item.get("run_id"), name, show.status(item.get("status")), show.moment(item.get("created_at")))
 
 
 @app.command("show")

@@ -10,7 +10,7 @@ from infra.cli import show
 from infra.cli.client import segment
 from infra.cli.connect import connect
 from infra.cli.documents import read_input
-from infra.cli.options import AsJson, Token, Url
+from infra.cli.options import AsJson, Cursor, Token, Url
 
 Json = Any
 Workflow = Annotated[str, typer.Argument(metavar="WORKFLOW", help="The workflow's name.")]
@@ -23,23 +23,19 @@ app = typer.Typer(no_args_is_help=True, help="When runs of saved workflows start
 def list_schedules(
     workflow: Workflow,
     limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Go on where a list before ended.")] = None,
+    cursor: Cursor = None,
     url: Url = None,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """List a workflow's schedules."""
     page = connect(url, token).get(f"/workflows/{segment(workflow)}/schedules", limit=limit, cursor=cursor)
-    if as_json:
-        show.print_json(page)
-        return
-    rows = [
-        (item.get("name"), item.get("state"), _when(item), item.get("overlap"), show.moment(_first(item)))
-        for item in page["items"]
-    ]
-    show.table(("name", "state", "when", "overlap", "next"), rows)
-    if page.get("next_cursor"):
-        show.say(f"There are more: --cursor {page['next_cursor']}", "dim")
+    show.page(page, ("name", "state", "when", "overlap", "next"), _row, as_json=as_json)
+
+
+def _row(item: dict[str, Json]) -> tuple[Json, ...]:
+    first = next(iter(item.get("next_times") or []), None)
+    return (item.get("name"), item.get("state"), _when(item), item.get("overlap"), show.moment(first))
 
 
 @app.command("set")
@@ -157,7 +153,3 @@ def _print(found: dict[str, Json], as_json: bool) -> None:
 
 def _when(item: dict[str, Json]) -> str:
     return f"every {item['rate']}" if item.get("rate") else f"{item.get('cron')} ({item.get('timezone')})"
-
-
-def _first(item: dict[str, Json]) -> Json:
-    return next(iter(item.get("next_times") or []), None)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -68,6 +69,18 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Json]]) -> None:
     for row in rows:
         shown.add_row(*[cell if isinstance(cell, Text) else clean(cell) for cell in row])
     out().print(shown)
+
+
+def page(
+    found: Mapping[str, Json], columns: Sequence[str], row: Callable[[Json], Sequence[Json]], *, as_json: bool
+) -> None:
+    """Print a page of a list: as it is, or a row for each item, and how to go on."""
+    if as_json:
+        print_json(found)
+        return
+    table(columns, [row(item) for item in found["items"]])
+    if found.get("next_cursor"):
+        say(f"There are more: --cursor {shlex.quote(found['next_cursor'])}", "dim")
 
 
 def value(label: str, content: Json) -> None:

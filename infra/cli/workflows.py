@@ -11,7 +11,7 @@ from infra.cli.client import segment
 from infra.cli.connect import connect
 from infra.cli.documents import read_document, read_json_option
 from infra.cli.errors import CliError
-from infra.cli.options import AsJson, Token, Url
+from infra.cli.options import AsJson, Cursor, Token, Url
 
 Json = Any
 
@@ -62,19 +62,16 @@ def _print_saved(saved: dict[str, Json], name: str, as_json: bool) -> None:
 @app.command("list")
 def list_workflows(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 100,
-    cursor: Annotated[str | None, typer.Option(help="Go on where a list before ended.")] = None,
+    cursor: Cursor = None,
     url: Url = None,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """List the saved workflows."""
     page = connect(url, token).get("/workflows", limit=limit, cursor=cursor)
-    if as_json:
-        show.print_json(page)
-        return
-    show.table(("workflow", "latest version"), [(item.get("name"), item.get("version")) for item in page["items"]])
-    if page.get("next_cursor"):
-        show.say(f"There are more: --cursor {page['next_cursor']}", "dim")
+    show.page(
+        page, ("workflow", "latest version"), lambda item: (item.get("name"), item.get("version")), as_json=as_json
+    )
 
 
 @app.command("show")
@@ -101,28 +98,19 @@ def show_workflow(
 def versions(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name.")],
     limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Go on where a list before ended.")] = None,
+    cursor: Cursor = None,
     url: Url = None,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """List a workflow's versions, newest first."""
     page = connect(url, token).get(f"/workflows/{segment(name)}/versions", limit=limit, cursor=cursor)
-    if as_json:
-        show.print_json(page)
-        return
-    rows = [
-        (
-            item.get("version"),
-            show.moment(item.get("created_at")),
-            item.get("created_by"),
-            ", ".join(item.get("tags", [])),
-        )
-        for item in page["items"]
-    ]
-    show.table(("version", "created", "by", "tags"), rows)
-    if page.get("next_cursor"):
-        show.say(f"There are more: --cursor {page['next_cursor']}", "dim")
+    show.page(page, ("version", "created", "by", "tags"), _version_row, as_json=as_json)
+
+
+def _version_row(item: dict[str, Json]) -> tuple[Json, ...]:
+    made = (show.moment(item.get("created_at")), item.get("created_by"))
+    return (item.get("version"), *made, ", ".join(item.get("tags", [])))
 
 
 @app.command("patch")
