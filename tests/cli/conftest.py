@@ -3,6 +3,7 @@
 import pytest
 
 from infra.cli.main import main
+from tests.cli.server import ask, problem, serving
 
 
 @pytest.fixture(autouse=True)
@@ -24,3 +25,22 @@ def graft(capsys):
         return code, said.out, said.err
 
     return call
+
+
+@pytest.fixture
+def scripted(graft):
+    """Makes what runs `graft GROUP …` on a server with these answers: (exit code, output, what it was asked)."""
+
+    def make(group, answers):
+        def answer(method, path, query, body):
+            found = answers.get((method, path))
+            return problem(404, "There is nothing here.") if found is None else (200, found)
+
+        def call(*words):
+            with serving(answer) as server:
+                code, out, err = ask(graft, server, group, *words)
+            return code, out + err, server.asked
+
+        return call
+
+    return make

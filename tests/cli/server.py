@@ -59,5 +59,10 @@ def serving(answer):
         server.server_close()
 
 
+def ask(graft, server, *words):
+    """The command on that server: (exit code, standard output, standard error)."""
+    return graft(*words, "--url", server.url, "--token", "t")
+
+
 def problem(status, detail, errors=()):
     return status, {"type": "about:blank", "title": "x", "status": status, "detail": detail, "errors": list(errors)}

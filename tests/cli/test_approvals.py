@@ -7,7 +7,7 @@ import json
 import pytest
 
 from infra.cli.watch import Board, event_line
-from tests.cli.server import problem, serving
+from tests.cli.server import ask, problem, serving
 
 AT = "2030-01-31T12:00:00.000Z"
 ITEM = {
@@ -37,10 +37,6 @@ CASES = {
     "signal": (("runs", "signal", "r1", "a|b ä", "--payload", "[1]"), "/api/v1/runs/r1/signals/a%7Cb%20%C3%A4", [1]),
     "signal with nothing": (("runs", "signal", "r1", "e"), "/api/v1/runs/r1/signals/e", None),
 }
-
-
-def ask(graft, server, *words):
-    return graft(*words, "--url", server.url, "--token", "t")
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.cli.server import problem, serving
+from tests.cli.server import ask, problem, serving
 
 AT = "2030-01-31T12:00:00.000Z"
 EXPLAINED = {
@@ -29,10 +29,6 @@ def verified(run_id, ok=True):
 def letter(number):
     origin = {"run_id": "r1", "node_id": "a", "attempt": 1}
     return {"id": f"l{number}", "reason": "It is odd.", "queue": "tasks-http", "origin": origin, "at": AT}
-
-
-def ask(graft, server, *words):
-    return graft(*words, "--url", server.url, "--token", "t")
 
 
 @pytest.mark.parametrize("verb", ["cancel", "pause", "resume"])

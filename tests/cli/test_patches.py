@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.cli.server import problem, serving
+from tests.cli.server import ask, problem, serving
 
 ANSWER = {
     "run_id": "r1", "revision": 3, "added": ["n"], "removed": [], "changed": ["a"], "edges_added": ["a:n:success"],
@@ -19,10 +19,6 @@ def file(tmp_path):
     path = tmp_path / "patch.yaml"
     path.write_text("- {op: remove, path: /nodes/b}\n")
     return str(path)
-
-
-def ask(graft, server, *words):
-    return graft(*words, "--url", server.url, "--token", "t")
 
 
 def test_a_patch_is_sent_with_its_reason_and_its_answer_is_told(graft, file):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.cli.server import serving
+from tests.cli.server import ask, serving
 
 RUN = {"run_id": "r1", "status": "RUNNING"}
 CASES = {
@@ -48,15 +48,11 @@ WRONG = [
 ]
 
 
-def ask(graft, server, *words):
-    return graft("runs", *words, "--url", server.url, "--token", "t")
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_a_verb_posts_what_it_was_told(graft, case):
     words, path, body = CASES[case]
     with serving(lambda *_: (200, RUN)) as server:
-        code, out, err = ask(graft, server, *words)
+        code, out, err = ask(graft, server, "runs", *words)
     assert code == 0, err
     assert server.asked[0][:2] == ("POST", f"/api/v1{path}") and server.asked[0][3] == body
     assert "r1 is RUNNING" in out or case == "add a node"
@@ -65,7 +61,7 @@ def test_a_verb_posts_what_it_was_told(graft, case):
 @pytest.mark.parametrize("words", WRONG, ids=" ".join)
 def test_what_makes_no_sense_is_refused_before_anything_is_sent(graft, words):
     with serving(lambda *_: (200, RUN)) as server:
-        assert ask(graft, server, *words)[0] == 2
+        assert ask(graft, server, "runs", *words)[0] == 2
     assert server.asked == []
 
 
@@ -77,8 +73,8 @@ def test_the_diff_of_a_run_names_what_changed_between_two_revisions(graft):
         return 200, old if query.get("revision") == "0" else new
 
     with serving(answer) as server:
-        code, out, err = ask(graft, server, "diff", "r1")
+        code, out, err = ask(graft, server, "runs", "diff", "r1")
         assert code == 0, err
         assert "+ node b" in out and "+ edge a:b" in out
-        found = json.loads(ask(graft, server, "diff", "r1", "--from", "0", "--to", "2", "--json")[1])
+        found = json.loads(ask(graft, server, "runs", "diff", "r1", "--from", "0", "--to", "2", "--json")[1])
     assert found["nodes"]["added"] == ["b"] and (found["from"], found["to"]) == (0, 2)

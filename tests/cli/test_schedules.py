@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-from tests.cli.server import problem, serving
-
 AT = "2030-01-31T12:00:00.000Z"
 ONE = {
     "workflow": "w",
@@ -40,19 +38,8 @@ ANSWERS = {
 
 
 @pytest.fixture
-def ask(graft):
-    """Runs `graft schedules …` against the server: (code, output, what the server was asked)."""
-
-    def answer(method, path, query, body):
-        found = ANSWERS.get((method, path))
-        return problem(404, "There is nothing here.") if found is None else (200, found)
-
-    def call(*words):
-        with serving(answer) as server:
-            code, out, err = graft("schedules", *words, "--url", server.url, "--token", "t")
-        return code, out + err, server.asked
-
-    return call
+def ask(scripted):
+    return scripted("schedules", ANSWERS)
 
 
 def test_schedules_are_listed(ask):

@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-from tests.cli.server import problem, serving
-
 OLD = {"name": "w", "nodes": [{"id": "a", "type": "transform", "config": {"value": 1}}, {"id": "c", "type": "pass"}],
        "edges": [{"from": "a", "to": "c"}]}  # fmt: skip
 NEW = {**OLD, "nodes": [{"id": "a", "type": "transform", "config": {"value": 2}}, {"id": "b", "type": "pass"},
@@ -31,19 +29,8 @@ ANSWERS = {
 
 
 @pytest.fixture
-def ask(graft):
-    """Runs `graft workflows …` against the server: (code, output, what the server was asked)."""
-
-    def answer(method, path, query, body):
-        found = ANSWERS.get((method, path))
-        return problem(404, "There is nothing here.") if found is None else (200, found)
-
-    def call(*words):
-        with serving(answer) as server:
-            code, out, err = graft("workflows", *words, "--url", server.url, "--token", "t")
-        return code, out + err, server.asked
-
-    return call
+def ask(scripted):
+    return scripted("workflows", ANSWERS)
 
 
 def test_a_tag_is_moved(ask):
