@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterator
 from typing import Any, cast
 
@@ -13,6 +12,7 @@ from chalicelib.domain.pipeline_parts import Aggregate, Comparison, JoinPair, Se
 from chalicelib.domain.pipeline_steps import ARTIFACT, STEPS, HttpStep, Step
 from chalicelib.domain.pipeline_tables import MAX_STEPS
 from chalicelib.domain.problem_list import pointer, shorten
+from chalicelib.domain.refusals import code_of, holds, sentence
 from chalicelib.domain.schema import Part
 
 Json = Any
@@ -26,8 +26,6 @@ PARTS: dict[str, type[Part]] = {
     "on": JoinPair,
     "aggregates": Aggregate,
 }
-_CUSTOM = frozenset({"bad_id", "bad_value", "wrong_type"})
-_VALUES = ("literal_error", "too_", "string_too_", "greater_than", "less_than")
 #: Keys that take no template: they are the pipeline's own structure.
 _FIXED = ("step", "as")
 
@@ -123,18 +121,12 @@ def _pointer_problem(step: Step, at: str) -> list[Problem]:
 
 
 def _problem(kind: str, text: str, loc: Loc, raw: Json, at: str, name: str) -> Problem:
-    code = _code(kind)
+    code = code_of(kind)
     named = [str(part) for part in loc if not str(part).startswith("<")]
     key = shorten(named[-1] if named else name)
     where = at + pointer(*_located(raw, loc, missing=code == "missing_key"))
-    if code == "missing_key":
-        return Problem(code, where, f'"{key}" is missing here; add it.')
-    if code != "unknown_key":
-        return Problem(code, where, f"{text.removeprefix('Value error, ')} (at {key}); correct it.")
-    known = _keys(name if len(loc) == 1 else str(loc[0]))
-    near = difflib.get_close_matches(key, known, 1)
-    hint = f'did you mean "{near[0]}"?' if near else f"known here: {', '.join(known)}."
-    return Problem(code, where, f'"{key}" is not a known key; rename or remove it: {hint}')
+    known = _keys(name if len(loc) == 1 else str(loc[0])) if code == "unknown_key" else ()
+    return Problem(code, where, sentence(code, text, key, known))
 
 
 def _keys(name: str) -> list[str]:
@@ -142,29 +134,13 @@ def _keys(name: str) -> list[str]:
     return [field.alias or key for key, field in (STEPS | PARTS)[name].model_fields.items()]
 
 
-def _code(kind: str) -> str:
-    if kind in _CUSTOM:
-        return kind
-    if kind == "extra_forbidden":
-        return "unknown_key"
-    if kind == "missing":
-        return "missing_key"
-    return "bad_value" if kind.startswith(_VALUES) else "wrong_type"
-
-
 def _located(value: Json, loc: Loc, *, missing: bool) -> Loc:
     """The part of a pydantic location that the step has: union tags and indexes of wrapped values are left out."""
     found: list[int | str] = []
     for step in loc:
-        if _holds(value, step):
+        if holds(value, step):
             value = value[step]
         elif not (missing and step == loc[-1]):
             continue
         found.append(step)
     return tuple(found)
-
-
-def _holds(value: Json, step: int | str) -> bool:
-    if isinstance(value, dict):
-        return isinstance(step, str) and step in value
-    return isinstance(value, list) and isinstance(step, int) and 0 <= step < len(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from chalicelib.domain.node_bodies import Body, bodies_of
 from chalicelib.domain.node_config import ADAPTERS, CONFIGS
 from chalicelib.domain.node_types import AVAILABLE_TYPES
 from chalicelib.domain.problem_list import ProblemList, pointer, shorten
+from chalicelib.domain.refusals import code_of, holds, sentence
 
 Json = Any
 Loc = tuple[int | str, ...]
@@ -29,8 +29,6 @@ _OWNERS: dict[str, type[BaseModel]] = {
     "retry": schema.RetryPart,
     "limits": schema.LimitsPart,
 }
-_CUSTOM = frozenset({"bad_id", "bad_name", "bad_value", "wrong_type"})
-_VALUE_ERRORS = frozenset({"literal_error", "too_short", "too_long", "string_too_short", "string_too_long"})
 
 
 class _Head(schema.WorkflowPart):
@@ -115,7 +113,7 @@ def _validate(
         seen: set[str] = set()
         for error in refused.errors(include_url=False, include_input=False):
             loc = base + error["loc"]
-            code = _code(error["type"])
+            code = code_of(error["type"])
             path = pointer(*_locate(document, loc, missing=code == "missing_key"))
             if path not in seen:
                 seen.add(path)
@@ -127,7 +125,7 @@ def _locate(document: Json, loc: Loc, *, missing: bool) -> Loc:
     found: list[int | str] = []
     here = document
     for step in loc:
-        if _holds(here, step):
+        if holds(here, step):
             here = here[step]
         elif missing and isinstance(here, dict) and isinstance(step, str) and not step.startswith("<"):
             found.append(step)
@@ -138,34 +136,10 @@ def _locate(document: Json, loc: Loc, *, missing: bool) -> Loc:
     return tuple(found)
 
 
-def _holds(value: Json, step: int | str) -> bool:
-    if isinstance(value, dict):
-        return isinstance(step, str) and step in value
-    return isinstance(value, list) and isinstance(step, int) and 0 <= step < len(value)
-
-
-def _code(kind: str) -> str:
-    if kind in _CUSTOM:
-        return kind
-    if kind == "extra_forbidden":
-        return "unknown_key"
-    if kind == "missing":
-        return "missing_key"
-    if kind in _VALUE_ERRORS or kind.startswith(("greater_than", "less_than")):
-        return "bad_value"
-    return "wrong_type"
-
-
 def _message(code: str, text: str, loc: Loc, owner: type[BaseModel] | None) -> str:
     key = shorten(loc[-1]) if loc else "the document"
-    if code == "missing_key":
-        return f'"{key}" is missing here; add it.'
-    if code != "unknown_key":
-        return f"{text.removeprefix('Value error, ')} (at {key}); correct it."
     known = [field.alias or name for name, field in (owner or _owner(loc)).model_fields.items()]
-    near = difflib.get_close_matches(key, known, 1)
-    hint = f'did you mean "{near[0]}"?' if near else f"known here: {', '.join(known) or 'none'}."
-    return f'"{key}" is not a known key; rename or remove it: {hint}'
+    return sentence(code, text, key, known)
 
 
 def _owner(loc: Loc) -> type[BaseModel]:
