@@ -103,7 +103,7 @@ class Loader:
             work.expect = work.told.expect(work.token, record or "")
             return record is not None  # told too late: nothing changes
         if work.before and answer is not None:
-            work.before = tuple(one for one in work.before if answer.box[one.field(work.token)] is None)
+            work.before = tuple(one for one in work.before if answer.box.get(one.field(work.token)) is None)
             work.expect = tuple(one.untold(work.token) for one in work.before)
         if work.data is None and answer is not None and reads_record(work):
             record = answer.tokens.get(work.token.text)

@@ -393,6 +393,20 @@ def test_agents_of_a_map_say_what_they_told_before_too(api: Api):
     api.assert_fold_equals_store(run_id)
 
 
+def test_an_undo_s_answer_brings_nothing_along_and_is_settled(api: Api):
+    """It was settled by a step that had not read what it looked for."""
+    undo = {"type": "queue", "config": {"queue": "work"}}
+    nodes = [{"id": "a", "type": "pass", "compensate": undo}, {"id": "stop", "type": "fail"}]
+    edges = [{"from": "a", "to": "stop"}]
+    run_id = api.start({"on_failure": "compensate", "nodes": nodes, "edges": edges})
+    while api.settle_batch():
+        pass
+    [message] = api.queues.receive("work")
+    settle(api, json.loads(message.body), progress=[said("turn-1", 1)])
+    assert (api.meta(run_id)["status"], api.meta(run_id)["rollback"]) == ("FAILED", "done")
+    assert told(api, run_id) == []
+
+
 def test_an_answer_brings_along_the_newest_of_what_is_told_and_no_more(api: Api):
     run_id, task = begin(api)
     settle(api, task, progress=[said(f"turn-{n}", n) for n in range(20)])
