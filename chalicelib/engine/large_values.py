@@ -59,14 +59,14 @@ def bound_result(services: Services, work: Work) -> None:
     if outcome.ref is not None:
         if not services.artifacts.exists(outcome.ref):
             error = {"type": "Undeliverable", "message": f"{outcome.ref} is not stored.", "retryable": False}
-            work.outcome = Outcome(error=error, job=outcome.job)
+            work.outcome = Outcome(error=error, job=outcome.job, metadata=outcome.metadata)
         return
     text = compact(outcome.output)
     if len(text) > INLINE_BYTES:
         try:
             work.outcome = replace(outcome, ref=store_apart(services, text, work.job.graph))
         except TooLarge as error:
-            work.outcome = limit_exceeded(error.detail, outcome.job)
+            work.outcome = limit_exceeded(error.detail, outcome)
 
 
 def check_commit(text: str) -> None:

@@ -203,13 +203,14 @@ def lighten(work: Work, detail: str) -> bool:
     internal = work.token.node.startswith("$") and work.token.node != END
     if internal or work.outcome.error is not None:
         return False
-    work.outcome = limit_exceeded(detail, work.outcome.job)
+    work.outcome = limit_exceeded(detail, work.outcome)
     return True
 
 
-def limit_exceeded(detail: str, job: str | None) -> Outcome:
-    """The failure of work whose result is larger than may be kept."""
-    return Outcome(error={"type": "LimitExceeded", "message": detail, "retryable": False}, job=job)
+def limit_exceeded(detail: str, outcome: Outcome) -> Outcome:
+    """The failure of work whose outcome is larger than may be kept. What it used counts, and takes no room."""
+    error = {"type": "LimitExceeded", "message": detail, "retryable": False}
+    return Outcome(error=error, job=outcome.job, metadata=outcome.metadata)
 
 
 def wake_text(job_id: str) -> str:

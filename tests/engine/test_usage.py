@@ -154,3 +154,17 @@ def test_what_an_undo_used_counts(harness: Harness) -> None:
     nodes = [function("good", compensate=body), function("bad")]
     document = {"on_failure": "compensate", "nodes": nodes, "edges": edges("good:bad")}
     assert used(harness, harness.run(document)["run_id"]) == (30, 0.75)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [{"result": "x" * 70_000}, {"result_ref": "artifact://sha256/" + "0" * 64}],
+    ids=["too large", "not stored"],
+)
+def test_an_attempt_whose_result_cannot_be_kept_counts_all_the_same(harness: Harness, result: dict) -> None:
+    """It fails, and what it had used was left out."""
+    harness.worker = lambda task: {"status": "completed", **result, "metadata": USED}
+    document = {"nodes": [function("one")], "limits": {"artifact_bytes": 66_000}}
+    meta = harness.run(document)
+    assert meta["status"] == "FAILED"
+    assert used(harness, meta["run_id"]) == (10, 0.25)
