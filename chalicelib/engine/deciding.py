@@ -49,7 +49,6 @@ CALL_META = ("tenant", "depth_left")
 PASSING = frozenset({"pass", "branch", "loop"})
 #: Node types whose config is resolved by the coordinator when they run.
 CONFIGURED = frozenset({"transform", "fail", "succeed"})
-
 #: Fields of the run's meta that settling a token of its own takes, by the token's node.
 META = {START: ("status",)}
 
