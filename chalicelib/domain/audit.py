@@ -79,14 +79,15 @@ class Audit:
 
     def _settlements(self, item: Item) -> None:
         closed = [item.body["settle"][0]] if "settle" in item.body else []
-        for token in [*closed, *item.cancelled]:
+        for token in [*closed, *item.cancelled, *item.lost]:
             if token in self.state["done"]:
                 self.find("settled_twice", token, commit=item.no)
             elif token not in self.state["tok"] and token not in _made(item):
                 self.find("settled_unknown", token, commit=item.no)
 
     def _outstanding(self, item: Item) -> None:
-        twice = [token for token in _made(item) if token in self.state["done"] and token not in item.cancelled]
+        made = sorted(_made(item) - {*item.cancelled, *item.lost})
+        twice = [token for token in made if token in self.state["done"]]
         for token in twice:
             self.find("created_after_its_end", token, commit=item.no)
         status = self.state["meta"].get("status")

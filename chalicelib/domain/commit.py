@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from chalicelib.domain.ids import Token
+from chalicelib.domain.ids import Token, pointers
 
 Json = Any
 #: Made once: `json.dumps` makes an encoder for each call, and a hop writes eight texts.
@@ -126,8 +126,12 @@ class Draft:
     status: str = "COMPLETED"
     error: dict[str, Json] | None = None
     cancel_all: bool = False
+    #: With cancel_all: what this commit starts goes on, so the edges of what it cancels are resolved as not taken, and
+    #: from here on a join runs only where it is reached anew (HAZARDS 23).
+    cut: bool = False
     emits: list[Emit] = field(default_factory=list)
     arrivals: list[Arrival] = field(default_factory=list)
+    #: Nodes that do not run: skipped ones (attempt 0), and cancelled ones that never began.
     skips: list[Token] = field(default_factory=list)
     #: (token, record) of outcomes that expressions may read: {"s" status, "o" output | "r" ref, "e" error}.
     values: list[tuple[Token, dict[str, Json]]] = field(default_factory=list)
@@ -153,21 +157,6 @@ class Draft:
     final: bool = False
 
 
-def order_text(token: Token) -> str:
-    """Sorts executions of one node: by epoch, then by iteration from the outside in."""
-    return ".".join(f"{n:07d}" for n in (token.epoch, *(count for _, count in token.scope)))
-
-
-def pointers(token: Token) -> list[list[str]]:
-    """[field, order, value key] for each enclosing scope: where a reader in that scope finds the newest outcome."""
-    names = [f"{token.node}@"]
-    for depth in range(1, len(token.scope) + 1):
-        part = Token(token.node, token.scope[:depth])
-        names.append(part.instance)
-    order = order_text(token)
-    return [[name, order, token.value_key] for name in names]
-
-
 def body(draft: Draft, *, commit_id: str, at: int, gen: str, graph: str, rev: int, actor: str) -> str:
     """The text to journal. `at` in milliseconds; `gen` is the generation the draft was decided on."""
     out: dict[str, Json] = {"id": commit_id, "at": at, "gen": gen, "graph": graph, "rev": rev, "actor": actor}
@@ -176,6 +165,7 @@ def body(draft: Draft, *, commit_id: str, at: int, gen: str, graph: str, rev: in
     values = [[token.value_key, compact(record)] for token, record in draft.values]
     optional: dict[str, Json] = {
         "all": int(draft.cancel_all),
+        "cut": int(draft.cut),
         "emits": [emit.wire() for emit in draft.emits],
         "arr": [arrival.wire() for arrival in draft.arrivals],
         "skips": [[token.text, token.instance] for token in draft.skips],

@@ -61,11 +61,12 @@ def _decide(plan: Plan, node: Node, token: Token, outcome: Outcome, moment: Mome
     if not handled and not moment.harmless:
         _note_unhandled(draft, token, compact({**error, "node_id": node.id}))
         draft.cancel_all = plan.on_failure != "finish_branches"
-    if draft.cancel_all:
-        edges = {key: how for key, how in edges.items() if how}
+        draft.cut = draft.cancel_all and any(edges.values())
+    if draft.cancel_all and not draft.cut:
+        return draft  # nothing goes on that an edge could lead to
     ended = node.id if node.loop else None
     router.resolve(edges, token.scope, ended_loop=ended)
-    if ended and not draft.cancel_all:
+    if ended:
         router.end_loop(ended, token.scope)
     return draft
 
@@ -74,6 +75,11 @@ def _note_unhandled(draft: Draft, token: Token, error: str) -> None:
     """The run's error, if it has none yet. A patch may still handle this failure: then another one takes its place."""
     draft.once["error"] = error
     draft.meta |= {f"failed:{token.instance}": error, "failed_last": token.instance}
+
+
+def may_cut(plan: Plan) -> bool:
+    """Whether a failure may cancel all but what its `always` edges start."""
+    return plan.on_failure != "finish_branches" and any(edge.on == "always" for edge in plan.edges.values())
 
 
 def raise_vetoes(plan: Plan, edges: dict[str, int]) -> None:

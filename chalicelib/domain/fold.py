@@ -38,6 +38,7 @@ def apply(state: State, item: Item) -> None:
     for name, fields in body.get("snapshot", {}).items():
         state[name].update(fields)
     stamp = f"{item.no}|{item.id}|{body['at']}|"
+    again = _cut(state, item)
     if "settle" in body:
         token, status, error = body["settle"]
         _close(state, token, f"{stamp}{status}|{error}")
@@ -47,8 +48,7 @@ def apply(state: State, item: Item) -> None:
         _open(state, emit, stamp, body)
     for token in (*item.cancelled, *item.lost):
         _close(state, token, f"{stamp}CANCELLED|")
-    for index, arrival in enumerate(body.get("arr", [])):
-        _arrive(state, item, index, arrival)
+    _arrivals(state, item, again)
     for (began, _), settled in zip(item.moved, body.get("prog", ()), strict=True):
         _count(state, settled, began)
     _values(state, item)
@@ -60,6 +60,26 @@ def apply(state: State, item: Item) -> None:
     meta |= {"no": str(item.no), "cid": item.id, "seq": str(last), "lseq": str(item.seq), "mark": str(item.no)}
     end = item.end or (meta.get("end", "") if meta.get("end") in state["tok"] else "")
     meta |= {"out": str(len(state["tok"])), "end": end}
+
+
+def fresh_field(instance: str) -> str:
+    """Where a join's newest taken edge since the run was cut is noted, by its commit's number (see `Draft.cut`)."""
+    return f"fresh|{instance}"
+
+
+def _cut(state: State, item: Item) -> set[str] | None:
+    """Note that the item cuts the run. Gives the edges that it only resolves again: of the others those taken now count
+    as taken since the run was cut. None where none do: nothing was cut, or what settles here began before it was."""
+    body, meta = item.body, state["meta"]
+    if "cut" in body:
+        meta["cut"] = str(item.no)
+    elif "cut" not in meta or ("settle" in body and _began(state, body["settle"][0]) < int(meta["cut"])):
+        return None
+    return {field for name, field in body.get("drop", []) if name == "ed"}
+
+
+def _began(state: State, token: str) -> int:
+    return int(state["tok"].get(token, "0").split("|", 1)[0])
 
 
 def _patch(state: State, item: Item, stamp: str) -> None:
@@ -75,7 +95,7 @@ def _patch(state: State, item: Item, stamp: str) -> None:
         state[name][field] = value
     for token, instance in body.get("skips", []):
         if token not in state["tok"]:
-            state["done"][token] = f"{stamp}SKIPPED|"
+            state["done"][token] = f"{stamp}{'SKIPPED' if token.endswith('.0') else 'CANCELLED'}|"
         state["st"][instance] = token
 
 
@@ -103,11 +123,19 @@ def _open(state: State, emit: list[Json], stamp: str, body: dict[str, Json]) -> 
     state["ready"][token] = f"r{body['at']}"
 
 
-def _arrive(state: State, item: Item, index: int, arrival: list[Json]) -> None:
+def _arrivals(state: State, item: Item, again: set[str] | None) -> None:
+    for index, arrival in enumerate(item.body.get("arr", [])):
+        taken = _arrive(state, item, index, arrival)
+        if taken and again is not None and taken not in again:
+            state["box"][fresh_field(arrival[0])] = str(item.no)
+
+
+def _arrive(state: State, item: Item, index: int, arrival: list[Json]) -> str:
+    """The field of the edge if it is taken by this, else ""."""
     instance, edge, how = arrival[:3]
     field = f"{instance}|{edge}"
     if field in state["ed"]:
-        return
+        return ""
     state["ed"][field] = f"{how}:{item.no}"
     counts = state["jn"].get(instance, "0|0|0|").split("|")
     slot = {1: 0, 0: 1, 2: 2}[how]
@@ -117,6 +145,7 @@ def _arrive(state: State, item: Item, index: int, arrival: list[Json]) -> None:
     elif index in item.skipped:
         counts[3] = f"skip:{item.no}"
     state["jn"][instance] = "|".join(counts)
+    return field if how == 1 else ""
 
 
 def _count(state: State, settled: list[Json], began: int) -> None:

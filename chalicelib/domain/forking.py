@@ -23,7 +23,18 @@ COPIED = ("dis", "done", "st", "val", "last", "jn", "ed", "vars", "box")
 #: Fields of the box that stay with the old run: votes, and the names of requests that brought votes and events.
 LEFT_BEHIND = ("vote|", "said|")
 #: Meta fields that are taken over; the rest is the fork's own.
-COPIED_META = ("name", "workflow", "version", "input", "input_ref", "started_at", "error", "result", "result_ref")
+COPIED_META = (
+    "name",
+    "workflow",
+    "version",
+    "input",
+    "input_ref",
+    "started_at",
+    "error",
+    "result",
+    "result_ref",
+    "cut",
+)
 
 
 def snapshot_of(state: State) -> dict[str, dict[str, str]]:
@@ -40,13 +51,13 @@ def fork_draft(plan: Plan, state: State, origin: dict[str, Json]) -> Draft:
     draft = Draft(events=[Event("run_created", data={"forked_from": origin})])
     draft.meta = {name: state["meta"][name] for name in COPIED_META if name in state["meta"]}
     draft.meta |= {"status": "RUNNING" if state["meta"].get("started_at") else "PENDING", "epoch": str(epoch)}
-    draft.emits = [
-        _anew(plan, text, record, epoch) for text, record in state["tok"].items() if parse_token(text).index is None
-    ]
+    since = int(state["meta"].get("cut") or 0)
+    tokens = {text: record for text, record in state["tok"].items() if parse_token(text).index is None}
+    draft.emits = [_anew(plan, text, record, epoch, since) for text, record in tokens.items()]
     return draft
 
 
-def _anew(plan: Plan, text: str, record: str, epoch: int) -> Emit:
+def _anew(plan: Plan, text: str, record: str, epoch: int, since: int) -> Emit:
     """The same work under the new epoch, from its first attempt: backoffs are over, timers count from now, maps begin
     again with all their items."""
     old, began = parse_token(text), parse_began(record)
@@ -55,7 +66,8 @@ def _anew(plan: Plan, text: str, record: str, epoch: int) -> Emit:
         return Emit(Token(old.node, (), None, number, old.attempt), "i", began.data)
     name = bare(old.node)
     if name.startswith("$") or old.attempt == 0:
-        return Emit(Token(name, old.scope, old.index, epoch, old.attempt), "i", began.data)
+        stopped = {"stopped": 1} if name.startswith("$fan:") and began.no < since else {}
+        return Emit(Token(name, old.scope, old.index, epoch, old.attempt), "i", {**began.data, **stopped})
     node = node_at(plan, old)
     if armed(node):
         return Emit(Token(f"$arm:{name}", old.scope, old.index, epoch), "i")

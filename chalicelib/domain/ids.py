@@ -23,6 +23,8 @@ START = "$start"
 END = "$end"
 #: Before a node's id: an attempt of what undoes the node on a rollback, in the scope and epoch of what is undone.
 UNDO = "$undo:"
+#: Before the name of a cancelled attempt: the inline token that resolves its node's edges as not taken.
+BEATEN = "$beaten:"
 #: Before the name of the last undo of a page: the inline token that goes on with the rollback.
 ROLLBACK = "$rollback:"
 
@@ -85,6 +87,21 @@ def parse_token(text: str) -> Token:
     index = None if match["index"] is None else int(match["index"])
     scope = tuple((node, int(count)) for node, count in pairs)
     return Token(match["node"], scope, index, int(match["epoch"]), int(match["attempt"]))
+
+
+def order_text(token: Token) -> str:
+    """Sorts executions of one node: by epoch, then by iteration from the outside in."""
+    return ".".join(f"{n:07d}" for n in (token.epoch, *(count for _, count in token.scope)))
+
+
+def pointers(token: Token) -> list[list[str]]:
+    """[field, order, value key] for each enclosing scope: where a reader in that scope finds the newest outcome."""
+    names = [f"{token.node}@"]
+    for depth in range(1, len(token.scope) + 1):
+        part = Token(token.node, token.scope[:depth])
+        names.append(part.instance)
+    order = order_text(token)
+    return [[name, order, token.value_key] for name in names]
 
 
 _TIMER = re.compile(r"^(?:\$(?:arm|retry):)?(?:\$undo:)?")

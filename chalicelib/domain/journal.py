@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib.domain.ids import UNDO, Job, Token, bare, parse_token
+from chalicelib.domain.ids import BEATEN, UNDO, Job, Token, bare, parse_token
 
 Json = Any
 
@@ -58,7 +58,7 @@ class Item:
         for token in self.lost:
             if "[" in token:
                 continue
-            text = f"$beaten:{bare(token)}"
+            text = BEATEN + bare(token)
             yield [text, text.rsplit("#", 1)[0], "i", "", 0]
         for token in self.dropped:
             yield [token, token.rsplit("#", 1)[0], "i", '{"skip":1}', 0]

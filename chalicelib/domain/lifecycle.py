@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from chalicelib.domain.commit import Draft, Emit, Event, compact
-from chalicelib.domain.ids import START, Token
+from chalicelib.domain.failing import may_cut
+from chalicelib.domain.ids import BEATEN, START, Token
 from chalicelib.domain.ir import Node, Plan
 from chalicelib.domain.map_items import item_emit
 from chalicelib.domain.node_kinds import armed, kind_of, node_at
@@ -30,20 +31,31 @@ def start_draft(plan: Plan, token: Token, moment: Moment, *, paused: bool) -> Dr
     return draft
 
 
-def fan_draft(plan: Plan, token: Token, data: dict[str, Json], moment: Moment) -> Draft:
-    """Settle a `$fan` token: start its part of a wide fan-out, or resolve its part of the edges."""
+def own_meta(plan: Plan, token: Token) -> tuple[str, ...]:
+    """Fields of the run's meta that settling a token of the coordinator's own takes."""
+    if token.node.startswith("$fan:") and may_cut(plan):
+        return ("cut",)
+    return ("status",) if token.node == START else ()
+
+
+def fan_draft(plan: Plan, token: Token, data: dict[str, Json], moment: Moment, *, stopped: bool = False) -> Draft:
+    """Settle a `$fan` token: start its part of a wide fan-out, or resolve its part of the edges.
+
+    `data` is {} of a token that was settled before, which no commit settles again. `stopped`: the run was cut since,
+    so what would start is cancelled before it begins (HAZARDS 23).
+    """
     draft = Draft(settle=token)
+    router = Router(plan, draft, moment.epoch, stopped=stopped or "stopped" in data)
     if "map" in data:
         node = plan.nodes[data["map"]]
         draft.emits = [item_emit(node, token, index) for index in range(data["from"], data["to"])]
         return draft
     if "nodes" in data:
-        _start_nodes(plan, draft, data["nodes"], moment.epoch)
+        router.start_all(data["nodes"])
         return draft
-    router = Router(plan, draft, moment.epoch)
-    router.resolve_part(data["edges"], token.scope, data.get("ended"))
+    router.resolve_part(data.get("edges", {}), token.scope, data.get("ended"))
     if not draft.emits and not draft.events:  # every commit says something: its arrivals are being waited for
-        first = draft.arrivals[0].fire.token
+        first = draft.arrivals[0].fire.token if draft.arrivals else None
         draft.events.append(Event("node_waiting", first, {"arrivals": len(draft.arrivals)}))
     return draft
 
@@ -54,9 +66,7 @@ def _start_nodes(plan: Plan, draft: Draft, nodes: tuple[str, ...], epoch: int) -
             token = Token(f"$fan:{START}:{start}", (), None, epoch)
             draft.emits.append(Emit(token, "i", {"nodes": nodes[start : start + FAN]}))
         return
-    router = Router(plan, draft, epoch)
-    for node in nodes:
-        router.start(node, tuple((loop, 1) for loop in plan.nodes[node].loops))
+    Router(plan, draft, epoch).start_all(nodes)
 
 
 def skip_draft(plan: Plan, token: Token, moment: Moment, arrived: str = "") -> Draft:
@@ -72,7 +82,7 @@ def skip_draft(plan: Plan, token: Token, moment: Moment, arrived: str = "") -> D
 def _shortfall(node: Node, arrived: str) -> dict[str, Json]:
     """What a `count` join lacks; nothing where it is skipped for another reason."""
     taken, _, vetoed, state = (arrived or "0|0|0|").split("|")
-    if not state.startswith("skip:") or vetoed != "0":
+    if not state.startswith("skip:") or vetoed != "0" or int(taken) >= node.join.need:
         return {}
     need, edges = node.join.need, len(node.in_edges)
     reason = f"{taken} of its {edges} incoming edges were taken, and too few are left for the {need} that it needs."
@@ -80,8 +90,9 @@ def _shortfall(node: Node, arrived: str) -> dict[str, Json]:
 
 
 def beaten_draft(plan: Plan, token: Token, moment: Moment) -> Draft:
-    """Settle `$beaten:<node>`, made where a join cancelled this loser: its outgoing edges are not taken."""
-    loser = replace(token, node=token.node.removeprefix("$beaten:"))
+    """Settle `$beaten:<node>`, made where a join cancelled this loser, or a failure that clean-up work outlives this
+    node: its outgoing edges are not taken."""
+    loser = replace(token, node=token.node.removeprefix(BEATEN))
     node = plan.nodes[loser.node]
     draft = Draft(settle=token, events=[Event("node_cancelled", loser)])
     draft.values.append((loser, {"s": "CANCELLED", "i": loser.iteration, "a": loser.attempt}))

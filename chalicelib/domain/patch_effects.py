@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chalicelib.domain.commit import Draft, Emit
+from chalicelib.domain.fold import fresh_field
 from chalicelib.domain.ids import START, Token
 from chalicelib.domain.ir import Edge
 from chalicelib.domain.patch_board import Expectation, Standing
@@ -81,12 +82,20 @@ class PatchEffects:
             if instance in self._board.state["jn"]:
                 self._draft.drop.append(("jn", instance))
             return
+        self._forget_reach(instance, kept)
         again = dict.fromkeys(vetoes, 1) or dict([kept.popitem()])
         self._draft.drop += [("ed", f"{instance}|{key}") for key in again]
         counts = [sum(1 for key, how in kept.items() if key not in again and how == which) for which in (1, 0, 2)]
         self._draft.put.append(("jn", instance, "|".join(map(str, counts)) + "|"))
         for key, how in again.items():
             self._router.arrive(self._new.edges[key], how, self._board.standing(name).scope)
+
+    def _forget_reach(self, instance: str, kept: Mapping[str, int]) -> None:
+        """A join that is left with edges from before the run was cut has not been reached since (HAZARDS 23)."""
+        since, resolved = int(self._board.state["meta"].get("cut") or 0), self._board.state["ed"]
+        numbers = [int(resolved[f"{instance}|{key}"].split(":")[1]) for key, how in kept.items() if how == 1]
+        if since and max(numbers, default=0) < since:
+            self._draft.drop.append(("box", fresh_field(instance)))
 
     def _instance(self, name: str) -> str:
         return Token(name, self._board.standing(name).scope).instance

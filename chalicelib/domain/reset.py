@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from chalicelib.domain.commit import Draft, Emit, Event
-from chalicelib.domain.ids import Scope, Token, bare, parse_token
+from chalicelib.domain.ids import BEATEN, Scope, Token, bare, parse_token
 from chalicelib.domain.ir import Node, Plan
 from chalicelib.domain.node_kinds import armed, kind_of
 from chalicelib.domain.patch_board import Board
@@ -19,7 +19,7 @@ from chalicelib.domain.state import ENDED
 
 State = Mapping[str, Mapping[str, str]]
 #: Fields of an ended run's meta that do not hold once it runs again.
-ENDING_META = ("error", "result", "result_ref", "output", "output_ref", "finished_at", "end")
+ENDING_META = ("error", "result", "result_ref", "output", "output_ref", "finished_at", "end", "cut")
 
 
 @dataclass(slots=True)
@@ -77,8 +77,9 @@ def reset_draft(reset: Reset, state: State, epoch: int, *, held: str | None = No
     _unresolve(draft, reset, state)
     for name in reset.within:
         if _begins(reset, draft, state, name):
-            draft.emits.append(_again(reset, state, name, epoch, held))
-            _note_fired(draft, reset, name, int(state["meta"]["no"]) + 1)
+            emit = _again(reset, state, name, epoch, held)
+            draft.emits.append(emit)
+            _note_decided(draft, reset, emit.token, name, int(state["meta"]["no"]) + 1)
     return draft
 
 
@@ -86,7 +87,7 @@ def _forget(draft: Draft, reset: Reset, state: State, name: str, prefix: Scope) 
     """The node's instances are PENDING again, and expressions no longer see their outcomes."""
     for instance, token in state["st"].items():
         place = parse_token(f"{instance}#0.0")
-        if bare(place.node) == name and reset.covers(name, place.scope):
+        if bare(place.node.removeprefix(BEATEN)) == name and reset.covers(name, place.scope):
             draft.drop.append(("st", instance))
             draft.cancel += [token] if token in state["tok"] else []
     fields = {where: text.split("|", 1) for where, text in state["last"].items() if where.startswith(f"{name}@")}
@@ -129,17 +130,20 @@ def _begins(reset: Reset, draft: Draft, state: State, name: str) -> bool:
     return bool(node.join.need) and int(counts.split("|", 1)[0]) >= node.join.need
 
 
-def _note_fired(draft: Draft, reset: Reset, name: str, no: int) -> None:
-    """The join of a node that begins with this commit has fired: later arrivals start it no second time."""
+def _note_decided(draft: Draft, reset: Reset, token: Token, name: str, no: int) -> None:
+    """The join of a node that begins with this commit, or is skipped anew, is decided: later arrivals start it no
+    second time."""
     instance = Token(name, reset.board.open_scope(reset.plan.nodes[name].loops)).instance
     for place, (hash_, where, value) in enumerate(draft.put):
         if (hash_, where) == ("jn", instance):
-            draft.put[place] = (hash_, where, f"{value}fire:{no}")
+            draft.put[place] = (hash_, where, f"{value}{'fire' if token.attempt else 'skip'}:{no}")
 
 
 def _again(reset: Reset, state: State, name: str, epoch: int, held: str | None) -> Emit:
     node, scope = reset.plan.nodes[name], reset.board.open_scope(reset.plan.nodes[name].loops)
-    instance = Token(name, scope).instance
+    instance, before = Token(name, scope).instance, reset.board.standing(name).token
+    if before is not None and before.attempt == 0 and name != held:  # it was about to be skipped
+        return Emit(Token(name, scope, None, epoch, 0), "i", {"skip": 1})
     tried = [parse_token(text).attempt for text in state["dis"] if text.startswith(f"{instance}#")]
     token = Token(name, scope, None, epoch, max(tried, default=0) + 1)
     if name == held:

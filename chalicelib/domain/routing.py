@@ -7,6 +7,7 @@ becomes an Arrival, since only the store knows the others (DESIGN 1, HAZARDS 19-
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 from chalicelib.domain.commit import Arrival, Draft, Emit, Event
@@ -23,12 +24,15 @@ FAN = 100
 
 
 class Router:
-    """Resolves edges of one commit. `epoch` is the run's, part of every new token."""
+    """Resolves edges of one commit. `epoch` is the run's, part of every new token. `stopped`: nodes that would start
+    are cancelled before they begin (HAZARDS 23)."""
 
-    def __init__(self, plan: Plan, draft: Draft, epoch: int) -> None:
+    def __init__(self, plan: Plan, draft: Draft, epoch: int, *, stopped: bool = False) -> None:
         self._plan = plan
         self._draft = draft
         self._epoch = epoch
+        self._stopped = stopped
+        #: Nodes that do not run: skipped ones (attempt 0), and first, at most FAN of them, cancelled ones.
         self._skips: deque[Token] = deque()
 
     def resolve(self, edges: dict[str, int], scope: Scope, *, ended_loop: str | None = None) -> None:
@@ -46,6 +50,12 @@ class Router:
         """Resolve these edges in this very commit, however many."""
         for key, how in edges.items():
             self._edge(self._plan.edges[key], how, scope, ended_loop)
+        self._drain()
+
+    def start_all(self, nodes: Iterable[str]) -> None:
+        """Let these nodes begin, each in the first iteration of the loops around it."""
+        for node in nodes:
+            self._start(node, tuple((loop, 1) for loop in self._plan.nodes[node].loops))
         self._drain()
 
     def follow_skip(self, token: Token, data: dict[str, Json] | None = None) -> None:
@@ -78,9 +88,15 @@ class Router:
         if target.counted:
             self.arrive(edge, how, where)
         elif how:
-            self.start(target.id, where)
+            self._start(target.id, where)
         else:
             self._skips.append(Token(target.id, where, None, self._epoch, 0))
+
+    def _start(self, node_id: str, scope: Scope) -> None:
+        if self._stopped:
+            self._skips.append(Token(node_id, scope, None, self._epoch))
+        else:
+            self.start(node_id, scope)
 
     def start(self, node_id: str, scope: Scope) -> None:
         """Create the token of a node's first attempt in `scope`, whatever its join."""
@@ -127,8 +143,9 @@ class Router:
 
     def _record_skip(self, token: Token, data: dict[str, Json] | None = None) -> None:
         node = self._plan.nodes[token.node]
-        self._draft.values.append((token, {"s": "SKIPPED", "i": token.iteration, "a": 0}))
-        self._draft.events.append(Event("node_skipped", token, data or {}))
+        word = "CANCELLED" if token.attempt else "SKIPPED"
+        self._draft.values.append((token, {"s": word, "i": token.iteration, "a": token.attempt}))
+        self._draft.events.append(Event(f"node_{word.lower()}", token, data or {}))
         ended = node.id if node.loop else None
         for key in node.out_edges:
             self._edge(self._plan.edges[key], 0, token.scope, ended)

@@ -14,13 +14,14 @@ from chalicelib.domain.decide import settle
 from chalicelib.domain.end_errors import fail_error, spent_error
 from chalicelib.domain.errors import BadSignal, EvaluationError, TaskError, TemplateError
 from chalicelib.domain.harmless import is_harmless, joins_ahead
-from chalicelib.domain.ids import END, ROLLBACK, START, UNDO, Token, bare
+from chalicelib.domain.ids import BEATEN, END, ROLLBACK, START, UNDO, Token, bare
 from chalicelib.domain.ir import Node, Plan
 from chalicelib.domain.lifecycle import (
     beaten_draft,
     end_draft,
     fan_draft,
     finish_node_draft,
+    own_meta,
     retry_draft,
     skip_draft,
     start_draft,
@@ -49,8 +50,6 @@ CALL_META = ("tenant", "depth_left")
 PASSING = frozenset({"pass", "branch", "loop"})
 #: Node types whose config is resolved by the coordinator when they run.
 CONFIGURED = frozenset({"transform", "fail", "succeed"})
-#: Fields of the run's meta that settling a token of its own takes, by the token's node.
-META = {START: ("status",)}
 
 
 def check_node(token: Token, plan: Plan) -> None:
@@ -68,7 +67,7 @@ def needs_of(work: Work, plan: Plan) -> Needs:
     if token.node == END:
         return _end_needs(plan, token)
     undoes = token.node.startswith((ROLLBACK, UNDO))
-    needs = _undo_needs(work, plan) if undoes else Needs(plan, token, meta=META.get(token.node, ()))
+    needs = _undo_needs(work, plan) if undoes else Needs(plan, token, meta=own_meta(plan, token))
     if work.told is not None or (reads_record(work) and work.data is None):
         needs.tokens, needs.meta = (token.text,), (*needs.meta, PAUSED)
     node = None if work.told is not None else plan.nodes.get(token.node.removeprefix("$arm:"))
@@ -202,8 +201,9 @@ def _decide_internal(s: Situation) -> Draft:
         draft = undo_step(token, plan, s.work, s.values, s.moment(), s.artifacts)
         return used(draft, token, s.work.outcome.metadata)
     if kind == "$fan":
-        return fan_draft(plan, token, s.work.data or {}, s.moment())
-    if kind == "$beaten":
+        stopped = s.work.job.no < int(s.meta.get("cut") or 0)
+        return fan_draft(plan, token, s.work.data or {}, s.moment(), stopped=stopped)
+    if f"{kind}:" == BEATEN:
         return beaten_draft(plan, token, s.moment())
     if kind == "$retry":
         return retry_draft(plan, token)

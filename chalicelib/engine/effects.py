@@ -74,7 +74,7 @@ class RunWrites:
     mark: int = 0
     #: True if other steps may be at this run, or nothing more will come: the mark is moved at once.
     settle_mark: bool = False
-    #: True if the store lost one of this step's commits and gave its number to another.
+    #: True if the store lost one of this step's commits and gave its number to another, of this step or of another.
     forked: bool = False
     origins: set[int] = field(default_factory=set)
 
@@ -119,7 +119,9 @@ class Effects:
     def committed(self, opened: Opened, text: str, answer: CommitAnswer) -> None:
         """A commit stands: its item is to be journaled."""
         writes = self.runs.setdefault(opened.job.run_id, RunWrites(mark=answer.mark, lease=answer.lease))
-        writes.forked = writes.forked or opened.item.no in writes.items
+        before = writes.items.get(opened.item.no - 1)
+        follows = opened.item.no not in writes.items and (before is None or before.id == opened.item.prev_id)
+        writes.forked = writes.forked or not follows
         writes.items[opened.item.no] = journal_item(opened.job.run_id, text, opened.item)
         writes.origins.add(opened.origin)
         created = sum(1 for _ in opened.item.opened())

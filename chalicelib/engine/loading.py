@@ -149,6 +149,9 @@ class Loader:
         if undoes(work.token, plan, meta):
             state = self._services.store.snapshot(job.run_id, ("done",))
             done = {} if state is None else state["done"]
+        if "cut" in meta:
+            missed = work.expect if work.data is None else ()
+            work.expect = (*missed, ("meta", "cut", meta["cut"] or ""))
         self._situations[id(work)] = Situation(
             work, plan, loaded, meta, now, chance, artifacts, fired, spent, arrived, done, called
         )

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from chalicelib.domain.commit import pointers
-from chalicelib.domain.ids import UNDO, Scope, Token, bare
+from chalicelib.domain.ids import UNDO, Scope, Token, bare, pointers
 from chalicelib.domain.ir import Node, Plan, Template
 from chalicelib.domain.journal import timestamp
 from chalicelib.domain.node_kinds import node_at

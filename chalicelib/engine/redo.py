@@ -98,7 +98,7 @@ def _begun(plan: Plan, state: RunState, run_id: str, node_id: str) -> Token:
     if node_id not in plan.nodes:
         raise NotFound(f"Run {run_id} has no node {node_id}.")
     standing = Board(plan, state).standing(node_id)
-    if standing.token is None or standing.status in ("SKIPPED", "SKIPPING"):
+    if standing.token is None or standing.token.attempt == 0:
         raise Conflict(f"Node {node_id} is {standing.status}: it has not run yet.")
     return standing.token
 

@@ -10,6 +10,7 @@ from chalicelib.domain.commit import Draft, body
 from chalicelib.domain.decide import settle
 from chalicelib.domain.ids import Token
 from chalicelib.domain.ir import Plan
+from chalicelib.domain.lifecycle import fan_draft
 from chalicelib.domain.outcome import Moment, Outcome
 from tests.domain.documents import chain, compiled, edge, loop, node, workflow
 
@@ -260,6 +261,41 @@ def test_an_unhandled_failure_fails_the_run_fast() -> None:
     assert draft.cancel_all
     assert json.loads(draft.once["error"])["node_id"] == "a"
     assert (draft.emits, draft.skips, draft.arrivals) == ([], [], [])
+
+
+def test_a_failure_that_clean_up_work_outlives_resolves_all_edges_of_its_node() -> None:
+    edges = [edge("a", "tidy", on="always"), edge("a", "ok"), edge("a", "meet"), edge("tidy", "meet")]
+    plan = compiled(workflow(["a", "tidy", "ok", "meet"], edges))
+    draft = decided(plan, "a", failed())
+    assert (draft.cancel_all, draft.cut) == (True, True)
+    assert (started(draft), skipped(draft)) == (["tidy@#0.1"], ["ok"])
+    assert [(arrival.instance, arrival.how) for arrival in draft.arrivals] == [("meet@", 0)]
+
+
+def test_only_a_taken_always_edge_lets_work_outlive_a_failure() -> None:
+    edges = [edge("a", "tidy", on="always", condition="error.type == 'Other'"), edge("a", "ok")]
+    plan = compiled(workflow(["a", "tidy", "ok"], edges))
+    draft = decided(plan, "a", failed())
+    assert (draft.cancel_all, draft.cut, started(draft), draft.skips) == (True, False, [], [])
+    assert decided(plan, "a", failed("Other")).cut
+    others = compiled(workflow(["a", "tidy", "ok"], edges, on_failure="finish_branches"))
+    assert not decided(others, "a", failed("Other")).cut
+
+
+def test_a_part_of_a_fan_out_that_the_failure_met_starts_nothing() -> None:
+    edges = [edge("s", name) for name in ("x", "y", "j")] + [edge("x", "z"), edge("z", "j")]
+    plan = compiled(workflow(["s", "x", "y", "z", "j"], edges))
+    keys = {key: int(plan.edges[key].target != "y") for key in plan.nodes["s"].out_edges}
+    part = {"edges": keys, "ended": None}
+    for data, stopped in ((part, True), ({**part, "stopped": 1}, False)):
+        draft = fan_draft(plan, Token("$fan:s:0"), data, moment(), stopped=stopped)
+        assert draft.emits == []
+        found = [(token.text, record["s"]) for token, record in draft.values]
+        assert found == [("x@#0.1", "CANCELLED"), ("y@#0.0", "SKIPPED"), ("z@#0.0", "SKIPPED")]
+        assert said(draft) == ["node_cancelled", "node_skipped", "node_skipped"]
+        assert [(a.edge.split(":")[0], a.how) for a in draft.arrivals] == [("s", 1), ("z", 0)]
+    entries = fan_draft(plan, Token("$fan:$start:0"), {"nodes": ["s"]}, moment(), stopped=True)
+    assert (entries.emits, [token.text for token in entries.skips][:1]) == ([], ["s@#0.1"])
 
 
 def test_with_finish_branches_the_others_go_on_and_its_own_way_is_skipped() -> None:

@@ -88,6 +88,37 @@ def test_a_join_that_can_only_be_skipped_gets_the_token_that_does_it() -> None:
     assert chain.state()["tok"]["j@#0.0"].endswith('{"skip":1}')
 
 
+def test_after_a_cut_edges_that_are_taken_are_noted_of_their_joins() -> None:
+    chain = Chain()
+    chain.add(Draft(emits=[Emit(Token("a"), "t"), Emit(Token("$fan:s:0"), "i")]))
+    chain.add(Draft(arrivals=[arrival("e1", total=9)]))
+    assert chain.state()["box"] == {}
+    chain.add(Draft(settle=Token("a"), cancel_all=True, cut=True, emits=[Emit(Token("b"), "t")]), l=["x@#0.1"])
+    assert (chain.state()["meta"]["cut"], chain.state()["box"]) == ("4", {})
+    chain.add(Draft(settle=Token("$fan:s:0"), arrivals=[arrival("e2", total=9)]))
+    chain.add(Draft(drop=[("ed", "j@|e1")], arrivals=[arrival("e1", total=9), arrival("e3", 0, 9)]))
+    chain.add(Draft(arrivals=[arrival("e3", total=9)]))  # resolved before, as not taken
+    assert chain.state()["box"] == {}
+    chain.add(Draft(settle=Token("b"), arrivals=[arrival("e4", total=9)]))
+    assert chain.state()["box"] == {"fresh|j@": "8"}
+    chain.add(Draft(drop=[("meta", "cut")]))
+    chain.add(Draft(arrivals=[arrival("e5", total=9)]))
+    assert chain.state()["box"] == {"fresh|j@": "8"}
+
+
+def test_a_journal_that_settles_what_it_does_not_have_is_folded_all_the_same_after_a_cut() -> None:
+    chain = Chain()
+    chain.add(Draft(settle=Token("$start"), cancel_all=True, cut=True, emits=[Emit(Token("b"), "t")]))
+    chain.add(Draft(settle=Token("nobody")))
+    assert chain.state()["done"]["nobody@#0.1"].split("|")[3] == "COMPLETED"
+
+
+def test_a_node_that_was_cancelled_before_it_began_is_folded_as_such() -> None:
+    chain = Chain()
+    chain.add(Draft(skips=[Token("x"), Token("y", attempt=0)]))
+    assert [record.split("|")[3] for record in chain.state()["done"].values()] == ["CANCELLED", "SKIPPED"]
+
+
 def test_values_variables_and_pointers_keep_what_was_before() -> None:
     chain = Chain()
     for iteration in (2, 1):

@@ -138,6 +138,30 @@ def test_22_losers_are_those_that_can_only_lead_into_the_fired_join(harness: Har
     assert_whole(harness, run_id)
 
 
+@pytest.mark.parametrize("ways", ["side>w side>beside w>j", "side>w side>beside fast>w w>j"])
+def test_22_a_loser_that_would_wait_does_not_begin_any_more_either(ways: str, harness: Harness) -> None:
+    """What waits begins with a timer of its own: that is held back as any other node is, also where it is a join."""
+    nodes = [function(n) for n in ("fast", "side", "beside")] + [{"id": "w", "type": "wait", "config": {"seconds": 9}}]
+    join = {"any": True, "cancel_losers": True}
+    run_id, held = begin(harness, [*nodes, function("j", join=join)], edges(f"fast>j {ways}"))
+    held.done("fast")
+    assert status(harness, run_id, "w") == "SKIPPED"
+    held.done("side")
+    assert status(harness, run_id, "w") == "SKIPPED"
+    held.done("beside")
+    held.done("j")
+    assert_whole(harness, run_id)
+
+
+def test_22_a_loser_that_begins_with_the_commit_by_which_it_loses_is_no_finding(harness: Harness) -> None:
+    join = {"any": True, "cancel_losers": True}
+    run_id, held = begin(harness, [function(n) for n in "sx"] + [function("j", join=join)], edges("s>j s>x x>j"))
+    held.done("s")
+    assert set(held.waiting) - {"x"} == {"j"} and status(harness, run_id, "x") == "CANCELLED"
+    held.done("j")
+    assert_whole(harness, run_id)
+
+
 def test_23_an_always_edge_alone_does_not_handle_a_failure_and_outlives_fail_fast(harness: Harness) -> None:
     nodes = [function(n) for n in ("a", "tidy", "tidier", "other")]
     run_id, held = begin(harness, nodes, edges("a>tidy:always tidy>tidier"))

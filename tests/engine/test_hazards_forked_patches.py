@@ -1,14 +1,15 @@
-"""HAZARDS 1 and 8 with patches: the store loses one that is in the journal, or that its own step has just committed."""
+"""HAZARDS 1 and 8: the store loses a patch that is in the journal, or what its own step has just committed."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
 from chalicelib.domain.ids import parse_job_id
 from chalicelib.engine.patches import patch_run
 from tests.engine.harness import SECRET, Harness
-from tests.engine.hazards import count, fall_back, handle_until_done, signal
+from tests.engine.hazards import another, count, fall_back, handle_until_done, signal
 from tests.engine.patching import add_edge, add_node, edges, function, request
 from tests.engine.test_hazards_patches import begin, finish
 
@@ -52,4 +53,32 @@ def test_1_what_a_commit_began_that_the_store_lost_within_the_step_does_not_leav
     handle_until_done(harness, *(json.dumps(body) for body in signals))
     held.settle()
     assert set(held.waiting) == {"n", "y"}
+    finish(harness, run_id, held)
+
+
+def test_1_a_step_that_goes_on_from_another_s_commit_of_its_number_writes_neither(harness: Harness) -> None:
+    """The store loses the step's first commit, another step makes it again and dies; the first goes on from there."""
+    pause = {"id": "w", "type": "wait", "config": {"seconds": 60}}
+    run_id, held = begin(harness, [function("a"), pause, function("b")], edges("a>w w>b"))
+    old, text = harness.store.snapshot(run_id), signal(held.waiting.pop("a"))
+    commit, calls = harness.store.commit, []
+
+    def commits(batch: Any) -> Any:
+        calls.append(batch)
+        if len(calls) == 3:
+            raise RuntimeError("the other step dies")
+        answers = commit(batch)
+        if len(calls) == 1:
+            fall_back(harness, run_id, old)
+            with contextlib.suppress(RuntimeError):
+                another(harness).handle([text])
+        return answers
+
+    harness.store.commit = commits
+    assert harness.coordinator.handle([text]) == {0}
+    harness.store.commit = commit
+    assert len(calls) == 4
+    handle_until_done(harness, text)
+    harness.drain()
+    held.settle()
     finish(harness, run_id, held)

@@ -44,7 +44,7 @@ class Chance:
     def emit(self) -> Emit:
         """A token that was never made before, of a node that may be a loser of some join."""
         self.made += 1
-        name = self.rng.choice(["a", "b", "c", "$retry:a", "$arm:b", f"n{self.made}"])
+        name = self.rng.choice(["a", "b", "c", "$retry:a", "$arm:b", f"$fan:a:{self.made}", f"n{self.made}"])
         token = Token(name, self.scope(), None, 0, self.made)
         data = {"due": self.made} if self.rng.random() < 0.3 else {}
         return Emit(token, self.rng.choice("tiwr"), data)
@@ -70,6 +70,7 @@ class Chance:
         instances = self.rng.sample(sorted(self.joins), min(2, len(self.joins)))
         draft.put = [("jn", instance, "1|0|0|") for instance in instances]
         draft.drop = [("ed", f"{instance}|e0") for instance in instances] + [("last", "a@"), ("ed", "never")]
+        draft.drop += [("meta", "cut")] if self.rng.random() < 0.1 else []
         draft.cancel = [*self.rng.sample(outstanding, min(2, len(outstanding))), "never@#0.1"]
 
     def map(self, draft: Draft) -> None:
@@ -100,9 +101,10 @@ class Chance:
             draft.status = rng.choice(STATUSES)
             draft.error = {"type": "Boom", "message": rng.choice(VALUES[2:4])} if draft.status == "FAILED" else None
         draft.cancel_all = rng.random() < 0.05
+        draft.cut = draft.cancel_all and rng.random() < 0.7
         draft.emits = [self.emit() for _ in self.some(3)]
         draft.arrivals = [self.arrival() for _ in self.some(4)]
-        draft.skips = [Token(f"s{self.made}.{i}", self.scope(), attempt=0) for i in self.some(2)]
+        draft.skips = [Token(f"s{self.made}.{i}", self.scope(), attempt=rng.choice([0, 0, 1])) for i in self.some(2)]
         for _ in self.some(2):
             token = Token(rng.choice("abv"), self.scope(), None, rng.choice([0, 0, 1]))
             draft.values.append((token, {"s": "COMPLETED", "o": rng.choice(VALUES)}))

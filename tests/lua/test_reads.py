@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from chalicelib.domain.commit import Draft, order_text, pointers
-from chalicelib.domain.ids import Token
+from chalicelib.domain.commit import Draft
+from chalicelib.domain.ids import Token, order_text, pointers
 from chalicelib.engine.execution_input import _read as twin_read
 from chalicelib.engine.store_calls import ReadCall
 from tests.lua.boards import Board, arrival, begin, emits, said

@@ -125,6 +125,22 @@ FAILING = {
     ],
     "edges": [{"from": "a", "to": "b"}, {"from": "b", "to": "c"}],
 }
+#: `a` fails while `b` waits; `tidy` cleans up, `meet` waits for it and for `b`, `once` for `b` and `c` alone.
+CUT = {
+    "nodes": [
+        function("c"),
+        function("a", "flaky", {"failures": 1, "type": "Boom", "retryable": False}),
+        {"id": "b", "type": "wait", "config": {"seconds": 86_400}},
+        function("tidy"), function("meet", params={"b": "${ctx.b.status}"}), function("once"),
+        {"id": "last", "type": "pass"},
+    ],
+    "edges": [
+        {"from": "c", "to": "a"}, {"from": "c", "to": "b"},
+        {"from": "a", "to": "tidy", "on": "always"}, {"from": "tidy", "to": "meet"}, {"from": "b", "to": "meet"},
+        {"from": "c", "to": "once"}, {"from": "b", "to": "once"},
+        {"from": "meet", "to": "last"}, {"from": "once", "to": "last"},
+    ],
+}  # fmt: skip
 SILENT = {
     "nodes": [function("a", timeout_ms=60_000), function("b")],
     "edges": [{"from": "a", "to": "b", "on": "failure"}],
@@ -197,6 +213,9 @@ def actions() -> dict[str, Scenario]:
         "redrive of a failed run": Scenario(FAILING, {}, workers(), {}, (redrive,)),
         "patch": Scenario(CHAIN, {}, workers(), {"b": (patching(*GROWN),)}),
         "patch of a paused run": Scenario(CHAIN, {}, workers(), {"b": (pause, patching(*GROWN))}, (resume,)),
+        "a failure amid other work": Scenario(CUT, {}, workers()),
+        "redrive after a failure amid other work": Scenario(CUT, {}, workers(), {}, (redrive,)),
+        "rollback after a failure amid other work": Scenario({**CUT, "on_failure": "compensate"}, {}, workers()),
         "skip of a failed node": Scenario(FAILING, {}, workers(), {}, (repeated(_skip),)),
         "skip of a waiting node": Scenario(CHAIN, {}, workers(), {"b": (repeated(_skip),)}),
         "an attempt that nobody answers": Scenario(SILENT, {}, _silent),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import json
 import random
 from dataclasses import dataclass
 from typing import Any
@@ -37,8 +40,40 @@ def draw(rng: random.Random, seed: int, *, racing: bool, mixed: bool = False) ->
         document = workflow(rng, size=size, confluent=not racing, mixed=mixed)
         if racing:
             _share(rng, document)
+            document = _cleaned_up(document)
         runs.append(SimulatedRun(f"run-{seed}-{number}", document, run_input(rng), behaviour(rng, document)))
     return runs
+
+
+def _cleaned_up(document: dict[str, Json]) -> dict[str, Json]:
+    """Let some nodes that fail be cleaned up after, by nodes whose ways meet those of others: of what the failure
+    cancels, and of what was done before it (HAZARDS 23)."""
+    rng = random.Random(json.dumps(document))
+    if document.get("on_failure") == "finish_branches" or rng.random() < 0.4:
+        return document
+    for number in range(rng.choice([1, 1, 2, 3])):
+        made = copy.deepcopy(document)
+        _clean_up(rng, made, f"tidy{number}")
+        with contextlib.suppress(InvalidDocument):
+            compile_workflow(made, limits=Limits())
+            document = made
+    return document
+
+
+def _clean_up(rng: random.Random, document: dict[str, Json], name: str) -> None:
+    """A function fails often that has much beside it; `name` cleans up after it and leads to nodes not before it."""
+    graph = Graph(document)
+    outside = [node for node in document["nodes"] if not graph.loops[node["id"]]]
+    able = [node for node in outside if node["type"] == "function"] or outside
+    failing = max(rng.sample(able, min(len(able), 4)), key=lambda node: len(graph.beside(node["id"])))
+    failing["metadata"] = {"sim": {"undo": 0.0, **failing.get("metadata", {}).get("sim", {}), "fail": 0.8}}
+    before = graph.before(failing["id"])
+    later = [node["id"] for node in outside if node["id"] not in before and graph.into[node["id"]]]
+    document["nodes"].append({"id": name, "type": "function", "config": {"handler": "echo", "params": {"v": name}}})
+    document["edges"].append({"from": failing["id"], "to": name, "on": "always"})
+    for target in rng.sample(later, min(len(later), rng.choice([0, 1, 1, 2]))):
+        when = {"condition": "output.n > 1"} if rng.random() < 0.3 else {}
+        document["edges"].append({"from": name, "to": target, **when})
 
 
 def _share(rng: random.Random, document: dict[str, Json]) -> None:

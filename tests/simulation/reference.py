@@ -12,6 +12,7 @@ with failure edges alone, is terminal; a `succeed` node ends a run at once, but 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from typing import Any
 
 from tests.simulation.reference_board import Board
@@ -22,9 +23,18 @@ from tests.simulation.reference_state import UNDO_ATTEMPTS, Behave, Outcome, Pla
 _STEP_LIMIT = 100_000
 
 
-def run(document: dict[str, Any], input: Any, behave: Behave, schedule: Schedule | None = None) -> Result:
-    """Runs a valid document to its end; raises RuntimeError if that takes more than 100,000 steps."""
-    return _Run(document, input, behave, schedule).result()
+def run(
+    document: dict[str, Any],
+    input: Any,
+    behave: Behave,
+    schedule: Schedule | None = None,
+    notes: Counter[str] | None = None,
+) -> Result:
+    """Runs a valid document to its end; raises RuntimeError if that takes more than 100,000 steps, and what `schedule`
+    raises: then `notes` tell which rules have come into play so far."""
+    made = _Run(document, input, behave, schedule)
+    made.notes = made.notes if notes is None else notes
+    return made.result()
 
 
 class _Run(Board):

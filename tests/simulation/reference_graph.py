@@ -99,6 +99,14 @@ class Graph:
             todo += fresh
         return seen
 
+    def before(self, name: str) -> set[str]:
+        """The node, and all that leads to it."""
+        return self._reach(name, self.into)
+
+    def beside(self, name: str) -> set[str]:
+        """The nodes that may be at work together with this one."""
+        return set(self.nodes) - self.before(name) - self._reach(name, self.out)
+
     def _add_vetoes(self, edge: Edge) -> None:
         for loop in self.left_by(edge):
             if loop != edge.source and edge.on == "failure":

@@ -66,6 +66,8 @@ CASES: list[tuple[str, dict[str, Any], Any, str, dict[str, Any]]] = [
     ("fail_fast", doc("s>a s>b b>b2"),
      workers({"a": "Boom"}), "a:F b:X", {"status": "FAILED", "b": "#1:X", "b2": "#0:S"}),
     ("fail_fast keeps always", doc("s>a s>b a*c c>d b>d"), workers({"a": "Boom"}), "b:X c:C d:C", {"status": "FAILED"}),
+    ("what reached a join before does not start it", doc("s>p s>a s>b a*c c>d b>d p>e b>e e>f d>f"),
+     workers({"a": "Boom"}), "p:C b:X c:C d:C e:S f:C", {"status": "FAILED", "f": "#1:C"}),
     ("finish_branches", doc("s>a s>b b>b2 a>a2", **FINISH),
      workers({"a": "Boom"}), "a:F a2:S b:C b2:C", {"status": "FAILED"}),
     ("retry until it works", doc("a>b", {"a": RETRY}), workers({"a": 2}), "a:C b:C", {"a": "#1:F #2:F #3:C"}),

@@ -15,6 +15,7 @@ from chalicelib.adapters.redis.keys import run_key
 _FOLDER = Path(__file__).parent / "lua"
 _KEYS = re.compile(r"^-- KEYS +(.+)$", re.M)
 _ARGV = re.compile(r"^-- (?:ARGV|    ) +(\w+)(?:  .*)?$", re.M)
+_COMMENT = re.compile(r"^ *--.*\n", re.M)
 _ANSWERS = re.compile(r"^-- Answers$", re.M)
 
 
@@ -38,7 +39,7 @@ class Script:
 
 @cache
 def load(name: str) -> Script:
-    """The script of lua/<name>.lua with its header read and its includes in place."""
+    """The script of lua/<name>.lua with its header read, its includes in place, and lines of comment left out."""
     text = (_FOLDER / f"{name}.lua").read_text()
     shebang, _, rest = text.partition("\n")
     header = rest[: _ANSWERS.search(rest).start()]  # type: ignore[union-attr]  # every script has the line
@@ -48,6 +49,7 @@ def load(name: str) -> Script:
     bound_args = ", ".join(f"{arg} = ARGV[{i}]" for i, arg in enumerate(args, 1))
     source = f"{shebang}\nlocal KEYS, ARGV = {{{bound_keys}}}, {{{bound_args}}}\n"
     source += re.sub(r"^--include (\w+)$", lambda found: _include(found[1]), rest, flags=re.M)
+    source = _COMMENT.sub("", source)
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest(), keys, args)
 
 

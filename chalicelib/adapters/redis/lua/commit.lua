@@ -59,20 +59,21 @@ local function open(emit)
   out = out + 1
 end
 
+--include cut
 if settle then close(settle, c.settle[2], c.settle[3]) end
 if m.last_end and m.last_end ~= settle and (c.emits or c.arr) then
   out = out - redis.call('HDEL', tok, m.last_end)
   redis.call('HDEL', ready, m.last_end)
 end
---include cancelling
-for _, token in ipairs(chosen(c)) do cancel(token) end
-patch_counts(c)
 --include losers
+--include cancelling
+stop(c, cancel, function(token) beat(token, close, open, lost) end)
+patch_counts(c)
 for i, emit in ipairs(c.emits or {}) do
   if beaten(emit) then events, held[#held + 1] = events - emit[5], i else open(emit) end
 end
 for _, skip in ipairs(c.skips or {}) do
-  if redis.call('HEXISTS', tok, skip[1]) == 0 then redis.call('HSET', done, skip[1], stamp .. 'SKIPPED|') end
+  if redis.call('HEXISTS', tok, skip[1]) == 0 then redis.call('HSET', done, skip[1], stamp .. unrun(skip[1])) end
   redis.call('HSET', st, skip[2], skip[1])
 end
 --include joins

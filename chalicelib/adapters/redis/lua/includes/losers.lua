@@ -1,7 +1,18 @@
 -- beaten(emit): whether the node is skipped in this scope as a loser: then it starts no more, however it is reached.
 local function beaten(emit)
-  local skip = string.gsub(emit[1], '%.%d+$', '.0')
+  local own = string.match(emit[1], '^%$arm:(.*)$') or emit[1]
+  local skip = string.gsub(own, '%.%d+$', '.0')
   return redis.call('HEXISTS', KEYS.done, skip) == 1 or redis.call('HEXISTS', KEYS.tok, skip) == 1
+end
+
+-- beat(token, close, open, lost): cancel a node's outstanding token, or the timer that stands for it. A `$beaten` token
+-- then resolves the node's edges as not taken; an item of a map has no edges of its own.
+local function beat(token, close, open, lost)
+  close(token, 'CANCELLED')
+  lost[#lost + 1] = token
+  if string.find(token, '[', 1, true) then return end
+  local text = '$beaten:' .. (string.match(token, '^%$retry:(.*)$') or string.match(token, '^%$arm:(.*)$') or token)
+  open({text, string.match(text, '^[^#]*'), 'i', ''})
 end
 
 -- cancel_losers({{around, first, nodes}...}, epoch, close, open, lost, dropped): cancel the outstanding tokens of these
@@ -18,12 +29,8 @@ local function cancel_losers(groups, epoch, close, open, lost, dropped)
     local scope = around[node]
     local inside = scope and (scope == '' or path == scope or string.sub(path, 1, #scope + 1) == scope .. '/')
     if inside and string.sub(rest, -2) ~= '.0' then
-      close(token, 'CANCELLED')
-      lost[#lost + 1] = token
+      beat(token, close, open, lost)
       begun[node .. '@' .. path] = true
-      local instance = '$beaten:' .. node .. '@' .. path
-      -- an item of a map has no edges of its own
-      if string.sub(rest, 1, 1) ~= '[' then open({instance .. rest, instance, 'i', ''}) end
     end
   end
   for _, group in ipairs(groups) do
