@@ -118,7 +118,7 @@ class Loader:
             work.data = began.data
         due = (work.data or {}).get("due", 0)
         if work.kind == "wake" and due > self._services.clock.now_ms():
-            effects.wake(self._services, work.job, due)
+            effects.wake(self._services, work.job, due, work.origin)
             return False
         return True
 

@@ -197,6 +197,28 @@ def test_42_a_wait_over_fifteen_minutes_is_scheduled_to_its_last_ten_and_ends_to
     assert_whole(harness, run_id)
 
 
+@pytest.mark.parametrize("early_ms", [1000, 600_000])
+def test_42_a_wake_up_that_came_early_and_could_not_be_put_off_comes_again(harness: Harness, early_ms: int) -> None:
+    run_id = harness.start({"nodes": [{"id": "w", "type": "wait", "config": {"seconds": 3600}}]})
+    due = harness.clock.now + 3_600_000
+    while harness.settle_batch():
+        pass
+    harness.clock.now = due - early_ms
+    harness.services.schedules.fire(harness.clock.now)
+    (wake,) = harness.queues.receive("completion-signals")
+    send = harness.queues.send
+
+    def refuses(messages: Json) -> None:
+        raise Unavailable("SQS is out.")
+
+    harness.queues.send = refuses
+    assert harness.coordinator.handle([wake.body]) == {0}, "the message that says so must not be acknowledged"
+    harness.queues.send = send
+    harness.drain()
+    assert_whole(harness, run_id)
+    assert due <= int(harness.meta(run_id)["finished_at"]) <= due + 60_000
+
+
 NOISE = random.Random(36)
 
 
