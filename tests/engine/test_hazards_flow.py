@@ -162,6 +162,22 @@ def test_22_a_loser_that_begins_with_the_commit_by_which_it_loses_is_no_finding(
     assert_whole(harness, run_id)
 
 
+def test_22_a_loser_that_failed_before_it_could_wait_has_run(harness: Harness) -> None:
+    """It was skipped as one that never started, and so were those behind it, a second time."""
+    early = {"id": "early", "type": "wait", "config": {"until": "${ctx.fast.output.no}"}}
+    nodes = [function("slow"), early, *(function(n) for n in ("fast", "next", "handler"))]
+    join = {"any": True, "cancel_losers": True}
+    ways = edges("fast>early early>next next>j early>handler:failure handler>j slow>j")
+    run_id, held = begin(harness, [*nodes, function("j", join=join)], ways)
+    held.done("fast")
+    assert [status(harness, run_id, node) for node in ("early", "next", "handler")] == ["FAILED", "SKIPPED", "RUNNING"]
+    held.done("slow")
+    assert [status(harness, run_id, node) for node in ("early", "handler")] == ["FAILED", "CANCELLED"]
+    held.done("j")
+    assert_whole(harness, run_id)
+    assert count(harness, run_id, "node_skipped") == 1
+
+
 def test_23_an_always_edge_alone_does_not_handle_a_failure_and_outlives_fail_fast(harness: Harness) -> None:
     nodes = [function(n) for n in ("a", "tidy", "tidier", "other")]
     run_id, held = begin(harness, nodes, edges("a>tidy:always tidy>tidier"))

@@ -36,7 +36,9 @@ local function cancel_losers(groups, epoch, close, open, lost, dropped)
   for _, group in ipairs(groups) do
     for _, node in ipairs(group[3]) do
       local instance = node .. '@' .. group[2]
-      if not begun[instance] and redis.call('HEXISTS', KEYS.st, instance) == 0 then
+      -- what failed before it could wait has no attempt of its own
+      local arm = '$arm:' .. instance
+      if not begun[instance] and redis.call('HEXISTS', KEYS.st, instance) + redis.call('HEXISTS', KEYS.st, arm) == 0 then
         dropped[#dropped + 1] = instance .. '#' .. epoch .. '.0'
         open({dropped[#dropped], instance, 'i', '{"skip":1}'})
       end
