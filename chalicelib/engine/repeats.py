@@ -42,11 +42,16 @@ def emitted_before(
     if state is None or services.store.fields(run_id, "done", [work.token.text]) != [answer.record]:
         recover(services, work, effects, failed, "MISSING" if state is None else "UNKNOWN")
         return []
-    plan = services.plans.load(state["meta"]["graph"])
+    plan, settled = services.plans.load(state["meta"]["graph"]), int(answer.record.split("|", 1)[0])
     moves = bool(state["ready"]) and state["meta"]["status"] not in ENDED
-    known = services.store.snapshot(run_id, ("tok", "dis", "done", "ready")) if moves or has_calls(plan) else None
-    # Of the same moment as what is unsent: in between the run may have been paused, and may have gone on.
-    meta, settled = (known or state)["meta"], int(answer.record.split("|", 1)[0])
+    known = None
+    if moves or has_calls(plan):
+        # Of the same moment as what is unsent: in between the run may have been paused, and may have gone on.
+        known = services.store.snapshot(run_id, ("meta", "tok", "dis", "done", "ready"))
+        if known is None or known["done"].get(work.token.text) != answer.record:
+            recover(services, work, effects, failed, "MISSING" if known is None else "UNKNOWN")
+            return []
+    meta = state["meta"] if known is None else known["meta"]
     if int(meta["no"]) < settled:
         effects.unjournaled(run_id, Written(settled, answer.record.split("|")[1], int(meta["lseq"])), work.origin)
     if int(meta["mark"]) < int(meta["no"]):

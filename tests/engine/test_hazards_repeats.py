@@ -96,6 +96,62 @@ def test_10_a_duplicate_hours_later_sends_nothing_again(harness: Harness) -> Non
     assert_whole(harness, run_id)
 
 
+def test_10_a_repeat_sends_nothing_before_the_commit_that_made_it_is_in_the_journal(harness: Harness) -> None:
+    """Another step committed while the repeat read how far the journal was; what came of it left at once."""
+    nodes = [function("a"), {"id": "p", "type": "pass"}, function("b"), function("z")]
+    run_id = harness.start({"nodes": nodes, "edges": edges("a:p", "p:b")})
+    held = tasks(harness)
+    commit = harness.store.commit
+    harness.store.commit = lambda calls: (commit(calls), setattr(harness.clock, "now", harness.clock.now + 6000))[0]
+    assert harness.coordinator.handle([signal(held["a"])]) == set()  # it has no time left for what follows
+    harness.store.commit = commit
+    (onward,) = harness.queues.bodies("completion-signals")
+    snapshot, append = harness.store.snapshot, harness.journal.append
+
+    def overtaken(run_id, hashes):
+        if "tok" in hashes:
+            harness.store.snapshot, harness.journal.append = snapshot, lost
+            with contextlib.suppress(Unavailable):
+                another(harness).handle([onward])
+            harness.journal.append = append
+        return snapshot(run_id, hashes)
+
+    depth = harness.queues.depth("tasks-function")
+    harness.store.snapshot = overtaken
+    harness.clock.now += 2000
+    assert harness.coordinator.handle([signal(held["a"])]) == set()
+    assert [json.loads(body)["node_id"] for body in harness.queues.bodies("tasks-function")[depth:]] == ["b"]
+    made = [item.no for item in harness.journal.read(run_id, 0, 100) if '"b@#0.1"' in item.text]
+    assert made, "b was sent, and no commit in the journal has made it"
+    handle_until_done(harness, signal(held["z"]))
+    harness.drain()
+    assert_whole(harness, run_id)
+
+
+def test_10_a_repeat_that_loses_the_store_while_it_reads_tries_again(harness: Harness) -> None:
+    """It counted as done with, and what came of the settlement was left to the sweep."""
+    run_id = harness.start({"nodes": [*CHAIN["nodes"], function("z")], "edges": CHAIN["edges"]})
+    held = tasks(harness)
+    send, harness.queues.send = harness.queues.send, lost
+    assert harness.coordinator.handle([signal(held["a"], {"n": 1})]) == {0}
+    harness.queues.send = send
+    snapshot = harness.store.snapshot
+
+    def lost_between(run_id, hashes):
+        if "tok" in hashes:
+            harness.store.snapshot = snapshot
+            harness.client.flushall()
+        return snapshot(run_id, hashes)
+
+    harness.store.snapshot = lost_between
+    handle_until_done(harness, signal(held["a"], {"n": 1}))
+    assert "b" in tasks(harness)
+    harness.clock.now += 31_000
+    handle_until_done(harness, signal(held["z"]))
+    harness.drain()
+    assert_whole(harness, run_id)
+
+
 def test_11_every_dispatch_of_one_job_is_byte_equal_whatever_happened_between(harness: Harness) -> None:
     document = {
         "vars": {"count": 0},
