@@ -14,7 +14,7 @@ import redis
 
 from chalicelib.domain.state import ENDED
 from infra.local.redis_server import RedisServer
-from tests.simulation import reference, shared_reads
+from tests.simulation import kin, reference, shared_reads
 from tests.simulation.agreement import differences, found
 from tests.simulation.controlled import ControlledWorld
 from tests.simulation.drawn import SimulatedRun
@@ -89,15 +89,18 @@ def _whole(world: World, run: SimulatedRun) -> None:
 
 def _agrees(world: World, run: SimulatedRun, *, racing: bool) -> None:
     """The run ended as the reference says."""
-    state = world.state(run.run_id)
+    if kin.given_up(world, run):
+        return
+    state, racing = world.state(run.run_id), racing and run.run_id not in world.audit.kinship.parents
     items = world.audit.chains[run.run_id].items
     tasks = [task for task in world.queues.tasks if task["run_id"] == run.run_id]
     if racing:
         shared_reads.judge(items, tasks, run.document, SECRET)
     order = None if not racing else JournalOrder(run.run_id, items)
+    calls = world.family.calls(run)
     notes: Counter[str] = Counter()
     try:
-        wanted = reference.run(run.document, run.input, run.behave, order, notes)
+        wanted = reference.run(run.document, run.input, run.behave, order, notes, calls)
     except Violation:
         if not notes[HARMLESS]:
             raise
@@ -105,6 +108,7 @@ def _agrees(world: World, run: SimulatedRun, *, racing: bool) -> None:
         return
     lines = differences(found(state, tasks, run.document), wanted, run.document)
     require(not lines, f"run {run.run_id} ends otherwise than in the reference:\n" + "\n".join(lines))
+    kin.judge(world, run, calls, wanted)
 
 
 def main(first: int, count: int, step: int = 1) -> int:

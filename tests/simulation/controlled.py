@@ -42,15 +42,24 @@ class ControlledWorld(RoughWorld):
         self.clients.want(PATCHING if self.patching_only else ALL, list(self.runs), self.rng.choice([2, 4, 8]))
 
     def _prepared(self, run: SimulatedRun) -> SimulatedRun:
-        """Its workers also answer the nodes that patches add; now and then the run itself has a timeout."""
+        """Now and then the run itself has a timeout."""
         if not self.patching_only and self.rng.random() < 0.2:
             run.document["timeout_ms"] = TIMEOUT_MS
+        return self._answering(run)
+
+    def _answering(self, run: SimulatedRun) -> SimulatedRun:
+        """Its workers also answer the nodes that patches add."""
         known = {node["id"] for node in run.document["nodes"]}
 
         def behave(name: str, scope: Scope, attempt: int) -> Outcome:
             return run.behave(name, scope, attempt) if name in known else Outcome(output={"n": 0, "node": name})
 
         return replace(run, behave=behave)
+
+    def _adopt(self, run: SimulatedRun) -> None:
+        super()._adopt(self._answering(run))
+        kinds = ("patch", "pause") if self.patching_only else ALL
+        self.clients.want(kinds, [run.run_id], self.rng.choice([0, 1, 2]))
 
     def _answer(self, task: dict[str, Json]) -> str | None:
         text, name = super()._answer(task), task["node_id"]
@@ -88,6 +97,6 @@ class ControlledWorld(RoughWorld):
         left = set(plan.nodes) - set(standings(state))
         # A node's failure that nobody handled cancels the rest, unless the workflow lets its branches end.
         failed = plan.on_failure != "finish_branches" and "failed_last" in state["meta"]
-        cut = failed or "result" in state["meta"]
+        cut = failed or "result" in state["meta"] or state["meta"]["status"] == "CANCELLED"
         cut = cut or "fail" in {node.type for node in plan.nodes.values()}
         require(cut or not left, f"run {run_id} left {left} behind")

@@ -13,6 +13,7 @@ from chalicelib.domain.compiler import compile_workflow
 from chalicelib.domain.errors import InvalidDocument
 from chalicelib.domain.limits import Limits
 from tests.simulation.generate import behaviour, run_input, workflow
+from tests.simulation.reference_calls import DEPTH, Path
 from tests.simulation.reference_graph import Graph
 from tests.simulation.reference_state import Behave
 
@@ -29,6 +30,9 @@ class SimulatedRun:
     document: dict[str, Json]
     input: Json
     behave: Behave
+    #: How it came about, and how many levels of child runs may be below it.
+    path: Path
+    left: int = DEPTH
 
 
 def draw(rng: random.Random, seed: int, *, racing: bool, mixed: bool = False) -> list[SimulatedRun]:
@@ -41,7 +45,8 @@ def draw(rng: random.Random, seed: int, *, racing: bool, mixed: bool = False) ->
         if racing:
             _share(rng, document)
             document = _cleaned_up(document)
-        runs.append(SimulatedRun(f"run-{seed}-{number}", document, run_input(rng), behaviour(rng, document)))
+        run_id = f"run-{seed}-{number}"
+        runs.append(SimulatedRun(run_id, document, run_input(rng), behaviour(rng, document), (run_id,)))
     return runs
 
 

@@ -13,6 +13,7 @@ import json
 import random
 from typing import Any
 
+from tests.simulation.generate_calls import LEVELS
 from tests.simulation.generate_pieces import Pieces
 from tests.simulation.generate_text import Around, reference, template
 from tests.simulation.reference_graph import Scope
@@ -21,10 +22,23 @@ from tests.simulation.reference_state import UNDO_ATTEMPTS, Behave, Outcome
 ERRORS = ("Boom", "Flaky")
 
 
-def workflow(rng: random.Random, *, size: int = 15, confluent: bool = True, mixed: bool = False) -> dict[str, Any]:
-    """A valid document of about `size` nodes, for an input as `run_input` makes it; `mixed`: of all node types."""
-    races = not confluent or rng.random() < 0.4
+def workflow(
+    rng: random.Random,
+    *,
+    size: int = 15,
+    confluent: bool = True,
+    mixed: bool = False,
+    level: int = LEVELS,
+    sure: bool = False,
+) -> dict[str, Any]:
+    """A valid document of about `size` nodes, for an input as `run_input` makes it; `mixed`: of all node types.
+
+    `level` is how far down the saved workflows are that it may call; a `sure` one completes but for its `output`, where
+    it does not let its branches finish.
+    """
+    races = not confluent or rng.random() < 0.4 or sure
     pieces = Pieces(rng, size, races=races, confluent=confluent, mixed=mixed)
+    pieces.level = level
     document: dict[str, Any] = {"name": "generated", "nodes": pieces.nodes, "edges": pieces.edges}
     if rng.random() < 0.4:
         document["on_failure"] = pieces.on_failure = rng.choice(["fail_fast", "finish_branches"])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tests.simulation.generate_calls import LEVELS, guarded_step
 from tests.simulation.generate_kinds import add_kind
 from tests.simulation.generate_loops import add_loop
 from tests.simulation.generate_text import Around, condition, condition_form, number, template
@@ -33,6 +34,8 @@ class Pieces:
     def __init__(self, rng: random.Random, size: int, *, races: bool, confluent: bool, mixed: bool = False) -> None:
         self.rng, self.left, self.races, self.confluent, self.mixed = rng, size, races, confluent, mixed
         self.on_failure = "fail_fast"
+        #: Levels of saved workflows that nodes may call.
+        self.level = LEVELS
         self.nodes: list[dict[str, Any]] = []
         self.edges: list[dict[str, Any]] = []
         self.variables: dict[str, Any] = {"v0": 0, "v1": 2}
@@ -234,7 +237,7 @@ class Pieces:
 
     def guarded(self, here: Around) -> Piece:
         """A step that may fail, with ways on for success, failure, or both."""
-        step = self.function(here, fails=0.5)["id"] if not here.calm else self.function(here)["id"]
+        step = guarded_step(self, here)["id"]
         join = self.meeting(here)
         shape = self.rng.choice(["paths", "paths", "straight", "split"] + ["loose"] * self.may_fail(here))
         always = shape == "loose" or self.chance(0.3)

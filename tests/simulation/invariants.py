@@ -16,6 +16,7 @@ from chalicelib.domain.journal import Item, expand, parse_item
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.dispatch import CALLBACK_MS
 from chalicelib.engine.ports import JournalItem, RunState
+from tests.simulation.kinship import Kinship
 
 Json = Any
 
@@ -57,6 +58,7 @@ class Audit:
         #: The `timeout_ms` of all attempts that have one; None where they differ, and are not looked at.
         self._timeout_ms = timeout_ms
         self.chains: dict[str, Chain] = {}
+        self.kinship = Kinship()
         #: job id -> message text: every send of a job is byte-equal (HAZARDS 11).
         self._sent: dict[str, str] = {}
 
@@ -112,6 +114,8 @@ class Audit:
         require(chain.status not in ENDED or taken_up or late, f"{place} comes after the run was {chain.status}")
         chain.items.append(item)
         self._tokens(chain, parsed, place)
+        wrong = self.kinship.appended(item.run_id, parsed)
+        require(not wrong, wrong)
 
     def _tokens(self, chain: Chain, item: Item, place: str) -> None:
         body = item.body

@@ -16,6 +16,7 @@ from collections import Counter
 from typing import Any
 
 from tests.simulation.reference_board import Board
+from tests.simulation.reference_calls import Calls
 from tests.simulation.reference_cel import CelError, render
 from tests.simulation.reference_graph import Edge, Scope
 from tests.simulation.reference_state import UNDO_ATTEMPTS, Behave, Outcome, Place, Result, Schedule, Unit
@@ -29,16 +30,21 @@ def run(
     behave: Behave,
     schedule: Schedule | None = None,
     notes: Counter[str] | None = None,
+    calls: Calls | None = None,
 ) -> Result:
     """Runs a valid document to its end; raises RuntimeError if that takes more than 100,000 steps, and what `schedule`
     raises: then `notes` tell which rules have come into play so far."""
     made = _Run(document, input, behave, schedule)
     made.notes = made.notes if notes is None else notes
+    made.calls = calls
     return made.result()
 
 
 class _Run(Board):
     """Settles units and decides which edges they take."""
+
+    #: What its nodes may call.
+    calls: Calls | None = None
 
     def result(self) -> Result:
         for name in self.graph.entries:
@@ -117,6 +123,9 @@ class _Run(Board):
             return Outcome(output=unit.config["value"])
         if kind == "wait":
             return Outcome(output={})
+        if kind == "workflow" and self.calls is not None:
+            given = unit.config["input"] if "input" in unit.config else self.what_reached(unit)
+            return self.calls.outcome(unit, self.document, given, run)
         return self.behave(unit.node, unit.scope, unit.attempt)
 
     def what_reached(self, unit: Unit) -> Any:

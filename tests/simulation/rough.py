@@ -64,10 +64,11 @@ class RoughWorld(World):
     def __init__(self, client: redis.Redis, seed: int, *, racing: bool, mixed: bool = False) -> None:
         super().__init__(client, seed, racing=racing, mixed=mixed)
         self.runs = {run_id: with_unheard(run, self.rng) for run_id, run in self.runs.items()}
+        self.family.silence(list(self.runs.values()))
         self._waiting = list(self.runs.values())
         self.wear, self.memory = Wear.draw(self.rng), Memory(client)
         self.queues.lower_receives(self.wear.receives)
-        self._losses, self._rounds = self.wear.losses, 0
+        self._losses, self._rounds, self._idled = self.wear.losses, 0, 0
         self.clients = Clients(self.rng)
         self.clients.want(("pause", "read"), list(self.runs), self.rng.choice([0, 1, 3]))
         #: Port -> calls that it will still refuse.
@@ -89,6 +90,10 @@ class RoughWorld(World):
             self.strands.close()
             self.memory.close()
 
+    def _adopt(self, run: SimulatedRun) -> None:
+        super()._adopt(run)
+        self.clients.want(("pause", "read"), [run.run_id], self.rng.choice([0, 0, 0, 1]))
+
     # What can happen.
 
     def _options(self) -> list[Option]:
@@ -99,7 +104,9 @@ class RoughWorld(World):
 
     def _chances(self) -> list[Option]:
         chances = super()._chances()
-        chances.append((self.wear.schedules, self._schedule))
+        # Each sweep looks at the calls that wait, and each look makes room for more sweeps.
+        often = min(self.wear.schedules, 0.03) if self.family.documents else self.wear.schedules
+        chances.append((often, self._schedule))
         asked = self.clients.ready({run.run_id for run in self._waiting})
         if asked:
             chances.append((0.25, lambda: self._ask(self.rng.choice(asked))))
@@ -207,7 +214,10 @@ class RoughWorld(World):
             return False
         self._rounds += 1
         require(self._rounds <= MOST_ROUNDS + self._spoilt, f"nothing moves any more: {'; '.join(unsettled)}")
-        self.clock.advance(UNSENT_MS + 1 if self._rounds % 3 else HOUR_MS)
+        self._idled += 1
+        # The sweep looks at each call that waits, which is never idle for three rounds.
+        rounds = self._idled if self.family.documents else self._rounds
+        self.clock.advance(UNSENT_MS + 1 if rounds % 3 else HOUR_MS)
         self.trace.append(f"idle, on to {self.clock.now_ms()}")
         for slice_ in self._slices():
             self._sweep(slice_)

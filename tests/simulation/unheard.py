@@ -10,9 +10,10 @@ from typing import Any
 from tests.simulation.drawn import TIMEOUT_MS, SimulatedRun
 from tests.simulation.reference_graph import Scope
 from tests.simulation.reference_state import Behave, Outcome
-from tests.simulation.world import UNHEARD
 
 Json = Any
+#: The error type of attempts that no worker answers.
+UNHEARD = "Timeout"
 #: Share of the worlds' runs with such attempts, and of their failing nodes.
 SHARE = 0.5
 
@@ -27,10 +28,12 @@ def with_unheard(run: SimulatedRun, rng: random.Random) -> SimulatedRun:
             node["timeout_ms"] = TIMEOUT_MS
             if node.get("compensate", {}).get("type") == "function":  # what undoes it may stay silent, too
                 node["compensate"]["timeout_ms"] = TIMEOUT_MS
-    return replace(run, behave=_silent(run.behave, frozenset(chosen)))
+    return replace(run, behave=without_answer(run.behave, frozenset(chosen)))
 
 
-def _silent(behave: Behave, chosen: frozenset[str]) -> Behave:
+def without_answer(behave: Behave, chosen: frozenset[str]) -> Behave:
+    """Workers some of whose failures on these nodes become silence."""
+
     @functools.cache
     def behaves(name: str, scope: Scope, attempt: int) -> Outcome:
         outcome = behave(name, scope, attempt)

@@ -32,10 +32,12 @@ from tests.doubles.directory import MemoryDirectory
 from tests.doubles.queues import Received
 from tests.doubles.schedules import MemorySchedules
 from tests.simulation.drawn import TIMEOUT_MS, SimulatedRun, draw
+from tests.simulation.family import Family
 from tests.simulation.invariants import Audit, require
 from tests.simulation.ports import SIGNALS, WatchedJournal, WatchedQueues, WatchedStore, pausing
 from tests.simulation.reference_state import UNDO_ATTEMPTS
 from tests.simulation.strands import Killed, Strand, Strands
+from tests.simulation.unheard import UNHEARD
 
 Json = Any
 SECRET = b"a secret of simulated worlds"
@@ -44,8 +46,6 @@ MOST_EVENTS = 20_000
 #: Where workers take tasks: the last is the queue of `queue` nodes.
 TASKS = ("tasks-function", "tasks-http", "tasks-own")
 SIZES = (1, 1, 2, 3, 5, 10)
-#: The error type of attempts that no worker answers.
-UNHEARD = "Timeout"
 Option = tuple[float, Callable[[], None]]
 
 
@@ -90,6 +90,7 @@ class World:
         self.queues = WatchedQueues(self.clock, at, self.rng, self.audit)
         self.schedules = MemorySchedules(self.queues, at)
         self.runs = {run.run_id: run for run in draw(self.rng, seed, racing=racing, mixed=mixed)}
+        self.family = Family.drawn(seed) if mixed else Family(seed)
         self._waiting = list(self.runs.values())
         self._idle = [self._coordinator() for _ in range(self.rng.choice([1, 2, 2, 3]))]
         self._harm, self._repeats = self.chaos.harm, self.chaos.repeats
@@ -111,6 +112,7 @@ class World:
     def play(self) -> None:
         """Run to the end: every run has ended, no message is left. Then repeat some signals: nothing may change."""
         try:
+            self.family.save(self.services())
             self._drain()
             before = {run_id: _lasting(self.state(run_id)) for run_id in self.runs}
             for body in self.rng.sample(self.queues.carried, min(5, len(self.queues.carried))):
@@ -195,8 +197,14 @@ class World:
         order = self._harm_to(strand)
         self.trace.append(f"{strand.name} at {strand.where}" + (f": {type(order).__name__}" if order else ""))
         self.strands.resume(strand, order)
+        for run_id in sorted(self.audit.chains.keys() - self.runs.keys()):
+            self._adopt(self.family.child(self.audit.chains[run_id].items[0], self.runs))
         if strand.done:
             strand.ended(strand)
+
+    def _adopt(self, run: SimulatedRun) -> None:
+        """A call has started a child: it is a run of this world as others are."""
+        self.runs[run.run_id] = run
 
     def _harm_to(self, strand: Strand) -> BaseException | None:
         if not self._harm:
