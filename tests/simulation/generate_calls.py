@@ -99,7 +99,7 @@ def saved(rng: random.Random) -> dict[str, list[Json]]:
 
 
 def _generated(rng: random.Random, level: int, name: str, *, sure: bool) -> Json:
-    """A small workflow that calls lower ones, with one error at most: which of several is first hangs on the schedule."""
+    """A small workflow that calls lower ones, with one error at most: which of several is first is up to chance."""
     from tests.simulation.generate import workflow
 
     while True:

@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[2]
 LUA = "chalicelib/adapters/redis/lua"
 #: First seed, and how far it is to the next.
 ROUGH, CONTROLLED, RACING = (check.ROUGH, 4), (check.CONTROLLED, 8), (0, check.RACING_EVERY)
+#: Worlds of all node types, without and with every fault.
+MIXED, MIXED_ROUGH = (check.MIXED[0], 16), (check.MIXED[2], 16)
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,14 @@ BUGS = (
     Bug("a patch is planned on nothing", f"{LUA}/commit.lua", " or changed(control.expect) then", " then", CONTROLLED),
     Bug("a control action is answered before it is journaled", "chalicelib/engine/outside.py",
         "    if refused:\n", "    if False:\n", CONTROLLED),
+    Bug("a parent is not told of its child's end", "chalicelib/engine/flush.py",
+        "    tell_parents(services, [item for item in items if item not in refused])\n", "", MIXED),
+    Bug("a call has one child for all its attempts", "chalicelib/domain/children.py",
+        "{job.token}\\0{job.no}\\0{job.commit}", "{job.token.rsplit('.')[0]}", MIXED),
+    Bug("a child's output is lost", "chalicelib/domain/children.py",
+        "Outcome(output=json.loads(meta.get(\"output\") or \"null\"))", "Outcome()", MIXED),
+    Bug("a child that nobody waits for goes on", "chalicelib/engine/children.py",
+        "        cancel_run(services, child, f\"run:{job.run_id}\")\n", "        pass\n", MIXED_ROUGH),
 )  # fmt: skip
 
 
