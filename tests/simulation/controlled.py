@@ -59,7 +59,7 @@ class ControlledWorld(RoughWorld):
     def _adopt(self, run: SimulatedRun) -> None:
         super()._adopt(self._answering(run))
         kinds = ("patch", "pause") if self.patching_only else ALL
-        self.clients.want(kinds, [run.run_id], self.rng.choice([0, 1, 2]))
+        self.clients.want(kinds, [run.run_id], self.rng.choice([0, 1, 2, 3]))
 
     def _answer(self, task: dict[str, Json]) -> str | None:
         text, name = super()._answer(task), task["node_id"]
@@ -97,6 +97,6 @@ class ControlledWorld(RoughWorld):
         left = set(plan.nodes) - set(standings(state))
         # A node's failure that nobody handled cancels the rest, unless the workflow lets its branches end.
         failed = plan.on_failure != "finish_branches" and "failed_last" in state["meta"]
-        cut = failed or "result" in state["meta"] or state["meta"]["status"] == "CANCELLED"
+        cut = failed or "result" in state["meta"] or state["meta"]["status"] in ("CANCELLED", "TIMED_OUT")
         cut = cut or "fail" in {node.type for node in plan.nodes.values()}
         require(cut or not left, f"run {run_id} left {left} behind")

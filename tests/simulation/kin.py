@@ -42,3 +42,20 @@ def judge(world: World, run: SimulatedRun, calls: Calls, wanted: Result) -> None
         require(call not in made, f"run {run.run_id} has made call {call} twice")
         made[call] = kinship.calls[waiting]["input"]
     require(made == calls.made, f"run {run.run_id} called {made}, the reference {calls.made}")
+
+
+def ways(world: World) -> set[str]:
+    """What happened between runs and their children, in a few words each."""
+    found: set[str] = set()
+    for child, (parent, text) in world.audit.kinship.parents.items():
+        state, caller, token = world.state(child), world.state(parent), parse_token(text)
+        settled = caller["done"].get(text, "||||").split("|")[3]
+        found.add(f"call {settled}, child {state['meta']['status']}")
+        found.add(f"{len(world.runs[child].path) - 1} levels down")
+        found |= {"in a loop"} if token.scope else set()
+        found |= {"called again"} if token.attempt > 1 else set()
+        found |= {"after a redrive"} if token.epoch else set()
+        found |= {"refused before it began"} if len(world.audit.chains[child].items) == 1 else set()
+        found |= {"redriven on its own"} if "detached" in state["meta"] else set()
+        found |= {"under a run that was rolled back"} if "rollback" in caller["meta"] else set()
+    return found
