@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from chalicelib.domain.journal import expand
+from tests.simulation import kin
 from tests.simulation.check import CONTROLLED, ROUGH, Failed, check
 from tests.simulation.controlled import ALL
 from tests.simulation.rough import LOSSES, PORTS, RoughWorld
@@ -100,6 +101,8 @@ def test_the_rough_worlds_know_every_fault_and_every_client(world_redis: redis.R
     assert answered == {"read", "pause", "resume", *ALL}
     events = {event["type"] for world in worlds for text in _shown(world) for event in text}
     assert events >= {"run_rebuilt", "run_cancelled", "run_redriven", "patch_applied", "node_timed_out"}
+    between = {way for world in worlds for way in kin.ways(world)}
+    assert between >= kin.COMMON, f"never between a run and its child: {kin.COMMON - between}"
 
 
 def _shown(world: World) -> list[list[dict[str, object]]]:
