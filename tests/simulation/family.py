@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +26,8 @@ from tests.simulation.reference_state import Behave, Outcome
 from tests.simulation.unheard import TIMEOUT_MS, UNHEARD, with_unheard, without_answer
 
 Json = Any
+#: The names of the workflows that a document calls.
+_CALLED = re.compile('"workflow": "([^"@]+)')
 
 
 @dataclass
@@ -56,10 +60,17 @@ class Family:
         if self.rough:
             self.documents |= {"never": [NEVER], "late": [{**NEVER, "timeout_ms": TIMEOUT_MS}]}
 
-    def save(self, services: Services) -> None:
-        """Save all of it."""
+    def save(self, services: Services, runs: Iterable[SimulatedRun]) -> None:
+        """Save what these runs and their children may call."""
         catalog = Catalog(services.directory, "acme")
-        for name, versions in self.documents.items():
+        called: dict[str, list[Json]] = {}
+        todo = [run.document for run in runs]
+        while todo:
+            for name in _CALLED.findall(json.dumps(todo.pop())):
+                if name in self.documents and name not in called:
+                    called[name] = self.documents[name]
+                    todo += called[name]
+        for name, versions in called.items():
             for number, document in enumerate(versions, start=1):
                 plan = compile_workflow(document, limits=Limits())
                 services.plans.save(plan)

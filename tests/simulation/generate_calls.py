@@ -71,7 +71,8 @@ def guarded_step(pieces: Pieces, here: Around) -> dict[str, Any]:
 
 def _call(pieces: Pieces, here: Around, *, frail: bool) -> dict[str, Any]:
     rng = pieces.rng
-    name = f"{'frail' if frail else 'sure'}-{rng.randrange(pieces.level)}{rng.choice(['', '@1', '@live'])}"
+    level = min(rng.randrange(pieces.level), rng.randrange(pieces.level))
+    name = f"{'frail' if frail else 'sure'}-{level}{rng.choice(['', '@1', '@live'])}"
     given: Json = {"x": f"${{{number(rng, here)}}}", "items": "${input.items}"}
     if frail and pieces.chance(0.3):
         name = rng.choice(["self", "picky", "nothing", "sure-0@9", "sure-0@none"])
@@ -93,7 +94,7 @@ def saved(rng: random.Random) -> dict[str, list[Json]]:
     found: dict[str, list[Json]] = {}
     for level in range(LEVELS):
         found[f"sure-{level}"] = [_generated(rng, level, f"sure-{level}-v{n}", sure=True) for n in (1, 2)]
-        found[f"frail-{level}"] = [_frail(rng, level, f"frail-{level}-v{n}") for n in (1, 2)]
+        found[f"frail-{level}"] = [_frail(rng, level, f"frail-{level}")]
     depth = {"limits": {"child_depth": rng.choice([1, 2])}}
     return {**found, "self": [{**SELF, **depth}], "caught": [{**CAUGHT, **depth}], "echo": [ECHO], "picky": [PICKY]}
 

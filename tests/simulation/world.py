@@ -112,7 +112,7 @@ class World:
     def play(self) -> None:
         """Run to the end: every run has ended, no message is left. Then repeat some signals: nothing may change."""
         try:
-            self.family.save(self.services())
+            self.family.save(self.services(), self.runs.values())
             self._drain()
             before = {run_id: _lasting(self.state(run_id)) for run_id in self.runs}
             for body in self.rng.sample(self.queues.carried, min(5, len(self.queues.carried))):
