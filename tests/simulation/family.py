@@ -17,13 +17,13 @@ from chalicelib.domain.limits import Limits
 from chalicelib.engine.catalog import Catalog
 from chalicelib.engine.ports import JournalItem
 from chalicelib.engine.services import Services
-from tests.simulation.drawn import SimulatedRun
+from tests.simulation.drawn import TIMEOUT_MS, SimulatedRun
 from tests.simulation.generate import behaviour
 from tests.simulation.generate_calls import NEVER, TAGS, saved
 from tests.simulation.reference_calls import Calls, Path, levels_below
 from tests.simulation.reference_graph import Scope
 from tests.simulation.reference_state import Behave, Outcome
-from tests.simulation.unheard import TIMEOUT_MS, UNHEARD, with_unheard, without_answer
+from tests.simulation.unheard import UNHEARD, with_unheard, without_answer
 
 Json = Any
 #: The names of the workflows that a document calls.
