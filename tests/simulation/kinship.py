@@ -24,10 +24,14 @@ class Kinship:
         #: Child -> the call that it is of; its ends: more than one only where it was redriven.
         self.parents: dict[str, Waiting] = {}
         self.ends: dict[str, list[dict[str, str]]] = {}
+        #: Tokens that each run has used so far, those of its children included, and by its last end.
+        self.used: dict[str, int] = {}
+        self.used_by_end: dict[str, int] = {}
 
     def appended(self, run_id: str, item: Item) -> str:
         """A journal item that is new. Returns what is wrong with it, or nothing."""
         meta = item.body.get("meta", {})
+        self.used[run_id] = self.used.get(run_id, 0) + int(item.body.get("add", {}).get("tokens", 0))
         wrong = self._born(run_id, meta) if item.no == 1 and "parent" in meta else ""
         for token, _, kind, data, _ in item.opened():
             if kind == "h" and data and "workflow" in (called := json.loads(data)):
@@ -38,6 +42,9 @@ class Kinship:
                 wrong = wrong or self._settled(run_id, token, status, item)
         if item.body.get("final"):
             self.ends.setdefault(run_id, []).append(meta)
+            self.used_by_end[run_id] = self.used[run_id]
+            told = f"run {run_id} ends with {item.used[0]} tokens used, and its journal counts {self.used[run_id]}"
+            wrong = wrong or ("" if item.used[0] == self.used[run_id] else told)
         return wrong
 
     def _born(self, run_id: str, meta: dict[str, str]) -> str:
@@ -66,6 +73,9 @@ class Kinship:
         child = self.children.get((run_id, token))
         end = self.ends.get(child or "", [{}])[-1]
         place = f"commit {item.no} of run {run_id} settles {token}"
+        counted, spent = int(item.body.get("add", {}).get("tokens", 0)), self.used_by_end.get(child or "", 0)
+        if counted != spent:
+            return f"{place} with {counted} tokens used, and its child {child} has used {spent}"
         if status != "COMPLETED":
             as_it_did = error["child_run_id"] == child and end.get("status") in ("FAILED", "TIMED_OUT", "CANCELLED")
             return "" if as_it_did else f"{place} by {error}, and its child {child} has ended {end.get('status')}"

@@ -111,7 +111,9 @@ BUGS = (
     Bug("a call has one child for all its attempts", "chalicelib/domain/children.py",
         "{job.token}\\0{job.no}\\0{job.commit}", "{job.token.rsplit('.')[0]}", MIXED),
     Bug("a child's output is lost", "chalicelib/domain/children.py",
-        "Outcome(output=json.loads(meta.get(\"output\") or \"null\"))", "Outcome()", MIXED),
+        "return Outcome(output, ref, metadata=metadata)", "return Outcome(None, ref, metadata=metadata)", MIXED),
+    Bug("what a child used does not count", "chalicelib/domain/children.py",
+        "return Outcome(output, ref, metadata=metadata)", "return Outcome(output, ref)", MIXED),
     Bug("a child that nobody waits for goes on", "chalicelib/engine/children.py",
         "        cancel_run(services, child, f\"run:{job.run_id}\")\n", "        pass\n", MIXED_ROUGH),
 )  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -285,6 +286,8 @@ class World:
         attempt = task["attempt"] + (UNDO_ATTEMPTS if "compensation" in task else 0)
         outcome = self.runs[task["run_id"]].behave(task["node_id"], tuple(task["loops"].items()), attempt)
         signal = {"version": "1.0", **{name: task[name] for name in ("job_id", "run_id", "node_id")}}
+        if self.family.documents:
+            signal["metadata"] = {"tokens_used": zlib.crc32(task["job_id"].encode()) % 100}
         if outcome.error == UNHEARD and outcome.status == "failed":
             return None
         if outcome.status == "completed":
