@@ -108,7 +108,7 @@ def _agrees(world: World, run: SimulatedRun, *, racing: bool) -> None:
         return
     lines = differences(found(state, tasks, run.document), wanted, run.document)
     require(not lines, f"run {run.run_id} ends otherwise than in the reference:\n" + "\n".join(lines))
-    kin.judge(world, run, calls, wanted)
+    kin.judge(world, run, calls)
 
 
 def main(first: int, count: int, step: int = 1) -> int:

@@ -57,7 +57,7 @@ CASES: list[tuple[str, dict[str, Any], int, str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("document", "failing", "nodes", "more"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 def test_a_small_family_ends_as_worked_out_by_hand(document, failing, nodes, more):
     calls = Calls(SAVED.get, lambda child, path: workers({"w": 1 if path[-1][2] <= failing else 0}))
-    result = run(document, {"x": 2}, workers(), None, calls)
+    result = run(document, {"x": 2}, workers(), calls=calls)
     wanted = nodes_of(nodes)
     assert {name: result.nodes[name] for name in wanted} == wanted
     for name, value in more.items():
@@ -68,5 +68,5 @@ def test_the_calls_that_were_made_are_known_with_their_inputs():
     calls = Calls(SAVED.get, lambda child, path: workers())
     loop = {"loop": {"condition": "iteration < 2", "loop_back_to": "c", "max_iterations": 5}}
     document = doc("c", {"c": call(**loop), "gone": call("none")}, on_failure="finish_branches")
-    run(document, {"x": 2}, workers(), None, calls)
+    run(document, {"x": 2}, workers(), calls=calls)
     assert calls.made == {("c", (("c", 1),), 1): {"x": 2}, ("c", (("c", 2),), 1): {"x": 2}}
