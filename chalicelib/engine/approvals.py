@@ -64,10 +64,12 @@ def decide(services: Services, decision: Decision) -> dict[str, Json]:
             continue
         if first is not None:
             return _repeated(services, decision, state, first)
-        if state["meta"]["status"] in ENDED:
-            raise Conflict(f"Run {decision.run_id} is {state['meta']['status']}: nothing in it waits for a decision.")
-        text, began = chosen(services, state, decision)
-        votes = _checked(decision, began, votes_of(state["box"], text))
+        try:
+            text, began, votes = _awaited(services, decision, state)
+        except (NotFound, Conflict, Forbidden):
+            if holds(services, decision.run_id, state["meta"]):
+                raise
+            continue
         vote = Vote(decision.by, decision.approved, decision.comment, decision.data, _now(services))
         field = vote_field(text, len(votes) + 1)
         event = Event("node_waiting", parse_token(text), {"decision": {"by": vote.by, "approved": vote.approved}})
@@ -79,6 +81,14 @@ def decide(services: Services, decision: Decision) -> dict[str, Json]:
             return _answer(services, decision, text, began, [*votes, vote])
         services.pause(0.01 * services.ids.uniform())
     raise Unavailable(f"Run {decision.run_id} changed too often meanwhile; send the decision again.")
+
+
+def _awaited(services: Services, decision: Decision, state: RunState) -> tuple[str, Began, list[Vote]]:
+    """The execution that the decision is for, and the votes so far, where this person may add one."""
+    if state["meta"]["status"] in ENDED:
+        raise Conflict(f"Run {decision.run_id} is {state['meta']['status']}: nothing in it waits for a decision.")
+    text, began = chosen(services, state, decision)
+    return text, began, _checked(decision, began, votes_of(state["box"], text))
 
 
 def _check_size(decision: Decision) -> None:

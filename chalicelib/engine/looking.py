@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chalicelib.domain.children import CALL
-from chalicelib.domain.decisions import decided, timed_out, verdict, votes_of
+from chalicelib.domain.decisions import decided, timed_out, verdict, vote_field, votes_of
 from chalicelib.domain.errors import GraftError
 from chalicelib.domain.ids import Job
 from chalicelib.domain.ir import Node
-from chalicelib.domain.mail import letter_for
+from chalicelib.domain.mail import counter_field, letter_for
 from chalicelib.domain.map_items import parse_progress, progress_field
 from chalicelib.domain.node_kinds import HELD_TYPES, node_at
 from chalicelib.domain.outcome import Outcome
@@ -31,6 +31,8 @@ from chalicelib.engine.store_calls import ReadCall
 
 #: What a look reads of the run.
 HASHES = ("meta", "tok", "box")
+#: What waits for something from outside: where it came in time, it counts also if the timeout is the first to look.
+OUTSIDE = ("human", "event")
 
 
 def look(services: Services, works: Sequence[Work], effects: Effects, failed: set[int]) -> list[Work]:
@@ -62,7 +64,7 @@ def _waiting(services: Services, work: Work) -> Node | None:
     if work.token.node not in plan.nodes or spent_hops(services, plan, work.job.no):
         return None
     node = node_at(plan, work.token)
-    if node.type not in HELD_TYPES or (_is_timeout(work) and node.type != "human"):
+    if node.type not in HELD_TYPES or (_is_timeout(work) and node.type not in OUTSIDE):
         return None
     return node
 
@@ -83,13 +85,13 @@ def _look(services: Services, work: Work, node: Node, effects: Effects, failed: 
         return []
     # What the node was asked under holds until it is asked anew, whatever a patch has made of it since.
     node = node_at(services.plans.load(began.graph), work.token)
-    if _is_timeout(work):
-        work.outcome = timed_out(node, work.token, votes_of(state["box"], work.token.text)) or work.outcome
-        work.drop = _ballot(state, work)
-        return [work]
+    work.timeout = work.outcome if _is_timeout(work) else None
     job = began.job(work.job.run_id, work.token.text)
     if _child_ended(services, work, job) if node.type == CALL else _found(services, work, node, began, state):
         work.kind, work.looked = "signal", True
+        return [work]
+    if work.timeout is not None:
+        _time_is_up(work, node, began, state)
         return [work]
     if node.type == CALL and state["meta"]["status"] == "PAUSED":  # no child starts: the resumed run looks again
         return []
@@ -140,6 +142,18 @@ def _found(services: Services, work: Work, node: Node, began: Began, state: RunS
     return True
 
 
+def _time_is_up(work: Work, node: Node, began: Began, state: RunState) -> None:
+    """Put into the work what the timeout comes to, if nothing more comes from outside before its commit."""
+    work.looked = True
+    if node.type == "event":
+        counter = counter_field(began.data["event"])
+        work.expect = (("box", counter, state["box"].get(counter, "")),)
+        return
+    votes = votes_of(state["box"], work.token.text)
+    work.outcome = timed_out(node, work.token, votes) or work.outcome
+    work.expect, work.drop = (("box", vote_field(work.token.text, len(votes) + 1), ""),), _ballot(state, work)
+
+
 def _ballot(state: RunState, work: Work) -> tuple[tuple[str, str], ...]:
     """The votes on the token: its outcome has taken them over."""
     return tuple(("box", field) for field in state["box"] if field.startswith(f"vote|{work.token.text}|"))
@@ -148,4 +162,5 @@ def _ballot(state: RunState, work: Work) -> tuple[tuple[str, str], ...]:
 def again(work: Work) -> None:
     """What the look found has changed meanwhile: look again."""
     if work.looked:
-        work.kind, work.looked, work.outcome, work.expect, work.drop = "inline", False, Outcome(), (), ()
+        work.kind, work.outcome = ("signal", work.timeout) if work.timeout else ("inline", Outcome())
+        work.looked, work.expect, work.drop = False, (), ()

@@ -45,8 +45,11 @@ def send_event(
         state = _present(services, run_id)
         known = state["box"].get(f"said|{once}") if once else None
         number = int(known) if known else int(state["box"].get(counter_field(name)) or 0) + 1
-        if known and not holds(services, run_id, state["meta"]):
+        refusal = None if known else _refusal(run_id, state)
+        if (known or refusal) and not holds(services, run_id, state["meta"]):
             continue
+        if refusal:
+            raise Conflict(refusal)
         if known or _commit(services, run_id, actor, state, name, number, record, once):
             _tell(services, run_id, name)
             return {"run_id": run_id, "name": name, "number": number}
@@ -60,14 +63,19 @@ def _record(services: Services, payload: Json) -> str:
     return compact({"r": services.artifacts.put(text.encode())} if len(text) > INLINE_BYTES else {"o": payload})
 
 
+def _refusal(run_id: str, state: RunState) -> str | None:
+    """Why the run, as it stands there, takes no more events; None where it does."""
+    if state["meta"]["status"] in ENDED:
+        return f"Run {run_id} is {state['meta']['status']}: no node of it will ever wait for this event."
+    if sum(field.startswith("event|") for field in state["box"]) >= MOST:
+        return f"Run {run_id} holds {MOST} events that no node has taken; let some be taken first."
+    return None
+
+
 def _commit(
     services: Services, run_id: str, actor: str, state: RunState, name: str, number: int, record: str, once: str | None
 ) -> bool:
     meta, counter = state["meta"], counter_field(name)
-    if meta["status"] in ENDED:
-        raise Conflict(f"Run {run_id} is {meta['status']}: no node of it will ever wait for this event.")
-    if sum(field.startswith("event|") for field in state["box"]) >= MOST:
-        raise Conflict(f"Run {run_id} holds {MOST} events that no node has taken; let some be taken first.")
     line = waiters(state["tok"], name)
     event = Event("node_waiting", parse_token(line[0]) if line else None, {"event": name, "number": number})
     draft = Draft(put=[("box", letter_field(name, number), record), ("box", counter, str(number))], events=[event])

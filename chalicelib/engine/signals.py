@@ -47,6 +47,8 @@ class Work:
     planned: Planned | None = None
     #: A waiting node's outcome found in the run's box: fields that must still be so, fields that it uses up.
     looked: bool = False
+    #: The timeout that such a look was made for, where it was one.
+    timeout: Outcome | None = None
     #: Of a token that arms a map: what the map's token keeps, or the error that fails it.
     prepared: dict[str, Json] | None = None
     expect: tuple[tuple[str, str, str], ...] = ()

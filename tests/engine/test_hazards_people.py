@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -13,19 +14,21 @@ from typing import Any
 import pytest
 import redis
 
+from chalicelib.adapters.redis.keys import run_key
 from chalicelib.domain.errors import Conflict, GraftError, Unavailable
 from chalicelib.domain.ids import job_id
 from chalicelib.domain.records import parse_began
 from chalicelib.engine import run_events
 from chalicelib.engine.approvals import Decision, decide
+from chalicelib.engine.controls import cancel_run
 from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.run_events import send_event
 from chalicelib.engine.signals import continue_text
-from chalicelib.engine.supervise import sweep
+from chalicelib.engine.supervise import detect_timeouts, sweep
 from infra.local.redis_server import RedisServer
 from tests.engine.harness import Harness
 from tests.engine.hazards import another, count, fall_back, lost, lost_reply, recover
-from tests.engine.people import begin, ended, event, human, send, vote, waiting
+from tests.engine.people import begin, ended, event, human, pass_time, send, vote, waiting
 
 Json = Any
 #: Two people decide, then two events are taken, each step by a node of its own.
@@ -421,3 +424,123 @@ def test_1_an_event_does_not_call_a_node_whose_commit_is_not_in_the_journal(harn
     recover(harness)
     vote(harness, run_id)
     assert ended(harness, run_id)["e"] == 1
+
+
+def test_18_a_refused_decision_does_not_rest_on_a_vote_that_only_the_store_holds(harness: Harness) -> None:
+    """Bob was told that it is decided; then the store lost Ann's vote, and nobody would have voted any more."""
+    run_id = begin(harness, {"nodes": [human()]})
+    append, harness.journal.append = harness.journal.append, lost
+    with pytest.raises(Unavailable):
+        decide(harness.services, Decision(run_id, "ask", "ann", True, once="a"))
+    harness.clock.now += 10_000
+    with pytest.raises(Unavailable):
+        decide(harness.services, Decision(run_id, "ask", "bob", True, once="b"))
+    harness.journal.append = append
+    harness.clock.now += 10_000
+    with pytest.raises(Conflict):  # now it is in the journal
+        decide(harness.services, Decision(run_id, "ask", "bob", True, once="b"))
+    harness.client.flushall()
+    recover(harness)
+    assert ended(harness, run_id)["ask"]["by"] == "ann"
+
+
+def test_1_a_refused_decision_does_not_rest_on_a_store_that_fell_behind(harness: Harness) -> None:
+    """The store did not know yet that the node waits: the person was refused, and the run waited for ever."""
+    run_id = harness.start({"nodes": [human()]})
+    old = harness.store.snapshot(run_id)
+    harness.drain()
+    fall_back(harness, run_id, old)
+    answer = decide(harness.services, Decision(run_id, "ask", "ann", True))
+    assert answer["decided"]
+    recover(harness)
+    assert ended(harness, run_id)["ask"]["by"] == "ann"
+
+
+def test_1_an_event_is_not_refused_for_an_end_that_only_the_store_holds(harness: Harness) -> None:
+    run_id = begin(harness, {"nodes": [event()]})
+    append, harness.journal.append = harness.journal.append, lost
+    with pytest.raises(Unavailable):
+        cancel_run(harness.services, run_id, "ops")
+    harness.clock.now += 10_000
+    with pytest.raises(Unavailable):
+        send_event(harness.services, run_id, "e", 1, "shop", "k")
+    harness.journal.append = append
+    harness.client.flushall()
+    assert send(harness, run_id, 1, once="k") == 1
+    recover(harness)
+    assert ended(harness, run_id) == {"e": 1}
+
+
+def losing_messages(harness: Harness) -> None:
+    """What the coordinator was to be told is lost: nobody has looked yet."""
+    for message in harness.queues.receive("completion-signals", 100):
+        harness.queues.delete("completion-signals", message.receipt)
+
+
+LATE = {"timeout_ms": 1000}
+
+
+@pytest.mark.parametrize("policy", ["fail", "reject"])
+def test_18_a_decision_that_was_answered_holds_though_the_time_is_up_before_anybody_looked(
+    harness: Harness, policy: str
+) -> None:
+    run_id = begin(harness, {"nodes": [human(config={"on_timeout": policy}, **LATE)]})
+    assert decide(harness.services, Decision(run_id, "ask", "ann", True))["decided"]
+    losing_messages(harness)
+    pass_time(harness, 1000)
+    assert ended(harness, run_id)["ask"]["approved"] is True
+
+
+def test_18_an_event_that_came_in_time_is_taken_though_the_time_is_up_before_anybody_looked(harness: Harness) -> None:
+    run_id = begin(harness, {"nodes": [event(**LATE)]})
+    send_event(harness.services, run_id, "e", 1, "shop")
+    losing_messages(harness)
+    pass_time(harness, 1000)
+    assert ended(harness, run_id) == {"e": 1}
+
+
+@pytest.mark.parametrize("kind", ["decision", "event"])
+def test_18_what_comes_between_a_timeout_s_look_and_its_commit_counts(harness: Harness, kind: str) -> None:
+    """The timeout was decided on what the box held a moment before."""
+    run_id = begin(harness, {"nodes": [human(**LATE) if kind == "decision" else event(**LATE)]})
+    commit, begun = harness.store.commit, []
+
+    def meanwhile(calls: Json) -> Json:
+        if not begun:
+            begun.append(1)
+            if kind == "decision":
+                assert decide(harness.services, Decision(run_id, "ask", "ann", True))["decided"]
+            else:
+                send_event(harness.services, run_id, "e", 1, "shop")
+        return commit(calls)
+
+    harness.clock.now += 1000
+    detect_timeouts(harness.services)
+    harness.store.commit = meanwhile
+    harness.drain()
+    assert begun
+    output = ended(harness, run_id)
+    assert output == {"e": 1} if kind == "event" else output["ask"]["approved"]
+
+
+def test_10_a_timeout_that_finds_its_event_taken_meanwhile_is_a_timeout_still(harness: Harness) -> None:
+    """Two nodes wait; the first one's event goes to it only by its timeout, and is gone when that is committed."""
+    run_id = begin(harness, {"nodes": [event(**LATE)], "on_failure": "finish_branches"})
+    send_event(harness.services, run_id, "e", 1, "shop")
+    losing_messages(harness)
+    state = harness.store.snapshot(run_id)
+    [letter] = [field for field in state["box"] if field.startswith("event|")]
+    commit, begun = harness.store.commit, []
+
+    def meanwhile(calls: Json) -> Json:
+        if not begun:
+            begun.append(1)
+            harness.client.hdel(run_key(run_id, "box"), letter)
+        return commit(calls)
+
+    harness.clock.now += 1000
+    detect_timeouts(harness.services)
+    harness.store.commit = meanwhile
+    harness.drain()
+    assert begun and harness.meta(run_id)["status"] == "FAILED"
+    assert json.loads(harness.meta(run_id)["error"])["type"] == "Timeout"
