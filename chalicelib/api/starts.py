@@ -12,6 +12,7 @@ from chalicelib.api.endpoint import operation
 from chalicelib.api.idempotency import key_of, pinned
 from chalicelib.api.problems import Answer
 from chalicelib.domain.batch import batch_document
+from chalicelib.domain.breakpoints import with_breakpoints
 from chalicelib.domain.errors import Conflict, InvalidInput, Problem, TooLarge
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.limits import lowered
@@ -28,7 +29,9 @@ blueprint = Blueprint(__name__)
 _BATCH = (
     "inputs", "items_ref", "run_id", "timeout_ms", "version", "tag", "max_concurrency", "tolerate_failures",
 )  # fmt: skip
-_MEMBERS = ("input", "run_id", "timeout_ms", "priority", "version", "tag")
+_MEMBERS = ("input", "run_id", "timeout_ms", "priority", "breakpoints", "version", "tag")
+#: Breakpoints of one start.
+MAX_BREAKPOINTS = 1000
 
 
 @operation(blueprint)
@@ -107,7 +110,7 @@ def _start(
     request = StartRequest(
         tenant=call.tenant,
         actor=call.actor,
-        plan=plan,
+        plan=with_breakpoints(plan, _breakpoints(body.get("breakpoints"), plan)),
         workflow=workflow,
         input=body.get("input", {}),
         run_id=check_name(body["run_id"], "/run_id") if body.get("run_id") is not None else None,
@@ -152,6 +155,21 @@ def _timeout(value: Json) -> int | None:
         return value
     problem = Problem("bad_number", "/timeout_ms", f"Send milliseconds from 1 to {MAX_MS}.")
     raise InvalidInput("timeout_ms is not a time that a run can take.", (problem,))
+
+
+def _breakpoints(value: Json, plan: Plan) -> list[str]:
+    """The nodes that the run is to pause before. Raises InvalidInput naming each that the workflow does not have."""
+    if value is None:
+        return []
+    if not isinstance(value, list) or len(value) > MAX_BREAKPOINTS:
+        problem = Problem("bad_breakpoints", "/breakpoints", f"Send a list of at most {MAX_BREAKPOINTS} node ids.")
+        raise InvalidInput("breakpoints is not such a list.", (problem,))
+    unknown = [place for place, name in enumerate(value) if not isinstance(name, str) or name not in plan.nodes]
+    if unknown:
+        text = "Name a node of the workflow by its id."
+        problems = tuple(Problem("unknown_node", f"/breakpoints/{place}", text) for place in unknown[:50])
+        raise InvalidInput("breakpoints names what is no node of the workflow.", problems)
+    return value
 
 
 def _priority(value: Json) -> int:

@@ -16,6 +16,7 @@ _START = {
     "run_id": "An id of your choice; the same id with the same body is the same run.",
     "timeout_ms": "The run's timeout in milliseconds.",
     "priority": "From -100 to 100 (default 0): which run begins first where they wait for a place.",
+    "breakpoints": "Ids of nodes, at most 1,000: the run pauses before each of them begins.",
     "version": "A saved version's number.",
     "tag": "A saved version's tag.",
 }

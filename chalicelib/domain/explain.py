@@ -7,7 +7,7 @@ from typing import Any
 
 from chalicelib.domain.children import child_run_id
 from chalicelib.domain.explain_facts import Facts
-from chalicelib.domain.explain_held import held_problems, held_wait
+from chalicelib.domain.explain_held import held_problems, held_wait, paused_wait
 from chalicelib.domain.explain_joins import waiting_joins
 from chalicelib.domain.explain_summary import ended, sentence
 from chalicelib.domain.ids import START, UNDO, Token, bare, parse_token
@@ -77,7 +77,7 @@ def _entry(facts: Facts, token: Token, began: Began, usual: Mapping[str, int]) -
 def _wait(facts: Facts, node: str, token: Token, began: Began) -> dict[str, Json]:
     """What the token waits for and what would move it."""
     if facts.holds(token, began):
-        return {"waits_for": "resume", "moved_by": "Resuming the run: POST /runs/{id}/resume."}
+        return paused_wait(facts.state["box"], token.text, node)
     if token.node == START and "limited" in facts.state["meta"]:
         return {"waits_for": "place", "moved_by": "The end of another run of its workflow, or a higher max_running."}
     if began.kind == "t":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from chalicelib.domain.ids import Job, Token, bare
 from chalicelib.domain.ir import Plan
-from chalicelib.domain.node_kinds import node_at
+from chalicelib.domain.node_kinds import BREAKPOINT, node_at
 from chalicelib.domain.pauses import is_held
 from chalicelib.domain.records import Began
 
@@ -30,9 +30,11 @@ class Facts:
     children: Mapping[str, str]
 
     def holds(self, token: Token, began: Began) -> bool:
-        """Whether resuming the run sends it: it began in the pause, or is known as unsent since before."""
+        """Whether resuming the run sends it: it began in the pause, is known as unsent since before, or is at a
+        breakpoint."""
         meta, marked = self.state["meta"], self.state["ready"].get(token.text, "")
-        return is_held(meta, began) or (meta["status"] == "PAUSED" and marked.startswith("r"))
+        before = marked.startswith("r") or BREAKPOINT in began.data
+        return is_held(meta, began) or (meta["status"] == "PAUSED" and before)
 
     def deadline(self, token: Token, began: Began) -> int | None:
         """Milliseconds; None where there is none, or its time does not run yet. What held when the token began holds,

@@ -1,4 +1,4 @@
-"""Says what a node waits for that waits for people, an event, its items or a child run: as asked for, and so far."""
+"""Says what a node waits for that waits for people, an event, its items, a child run or the end of a pause."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from chalicelib.domain.breakpoints import stop_field
 from chalicelib.domain.decisions import verdict, votes_of
 from chalicelib.domain.mail import buffered
 from chalicelib.domain.records import Began
@@ -29,6 +30,14 @@ def held_wait(box: Mapping[str, str], token: str, began: Began, kind: str) -> di
     if kind == "workflow":
         return {"waits_for": "child", "moved_by": "The end of its child run; explain that."}
     return {"waits_for": "coordinator", "moved_by": "The signal by which it is skipped."}
+
+
+def paused_wait(box: Mapping[str, str], token: str, node: str) -> dict[str, Json]:
+    """The entry's members for a token that a pause holds back."""
+    if stop_field(token) not in box:
+        return {"waits_for": "resume", "moved_by": "Resuming the run: POST /runs/{id}/resume."}
+    text = f"The run is paused before node {node} at its breakpoint: POST /runs/{{id}}/resume moves it."
+    return {"waits_for": "breakpoint", "moved_by": text}
 
 
 def held_problems(box: Mapping[str, str], began: Began) -> list[tuple[str, str]]:

@@ -13,15 +13,16 @@ from chalicelib.domain.commit import Draft, Emit, Event
 from chalicelib.domain.ids import END, START, Token, bare, parse_token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import Item
-from chalicelib.domain.node_kinds import armed, kind_of, node_at
+from chalicelib.domain.node_kinds import beginning, node_at
 from chalicelib.domain.records import parse_began
 
 Json = Any
 State = Mapping[str, Mapping[str, str]]
 #: Hashes that are taken over as they are.
 COPIED = ("dis", "done", "st", "val", "last", "jn", "ed", "vars", "box")
-#: Fields of the box that stay with the old run: votes, and the names of requests that brought votes and events.
-LEFT_BEHIND = ("vote|", "said|")
+#: Fields of the box that stay with the old run: votes, the names of requests that brought votes and events, and where
+#: it stopped at a breakpoint.
+LEFT_BEHIND = ("vote|", "said|", "stopped|")
 #: Meta fields that are taken over; the rest is the fork's own.
 COPIED_META = (
     "name",
@@ -68,10 +69,7 @@ def _anew(plan: Plan, text: str, record: str, epoch: int, since: int) -> Emit:
     if name.startswith("$") or old.attempt == 0:
         stopped = {"stopped": 1} if name.startswith("$fan:") and began.no < since else {}
         return Emit(Token(name, old.scope, old.index, epoch, old.attempt), "i", {**began.data, **stopped})
-    node = node_at(plan, old)
-    if armed(node):
-        return Emit(Token(f"$arm:{name}", old.scope, old.index, epoch), "i")
-    return Emit(Token(name, old.scope, old.index, epoch), kind_of(node))
+    return beginning(node_at(plan, old), Token(name, old.scope, old.index, epoch))
 
 
 def first_dispatch(items: list[Item], node_id: str) -> int | None:

@@ -153,6 +153,8 @@ class Node:
     heartbeat_ms: int | None = None
     #: Whether a worker asks, before it begins, if its attempt is still waited for.
     check_before_start: bool = False
+    #: The run pauses before the first attempt in each scope: set by the run's start, not by its document.
+    breakpoint: bool = False
     #: Run variables set on completion.
     sets: dict[str, Template] = field(default_factory=dict)
     #: True if arrivals must be counted in the store: several incoming edges, or one that leaves a loop body.

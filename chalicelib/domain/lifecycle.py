@@ -10,7 +10,7 @@ from chalicelib.domain.failing import may_cut
 from chalicelib.domain.ids import BEATEN, START, Token
 from chalicelib.domain.ir import Node, Plan
 from chalicelib.domain.map_items import item_emit
-from chalicelib.domain.node_kinds import armed, kind_of, node_at
+from chalicelib.domain.node_kinds import beginning, node_at
 from chalicelib.domain.outcome import Moment, Outcome, value_record
 from chalicelib.domain.routing import FAN, Router
 
@@ -106,8 +106,7 @@ def beaten_draft(plan: Plan, token: Token, moment: Moment) -> Draft:
 def retry_draft(plan: Plan, token: Token) -> Draft:
     """Settle `$retry:<node>`: the backoff is over, the attempt begins."""
     node = node_at(plan, token)
-    attempt = replace(token, node=f"$arm:{node.id}" if armed(node) else node.id)
-    return Draft(settle=token, emits=[Emit(attempt, kind_of(node))])
+    return Draft(settle=token, emits=[beginning(node, replace(token, node=node.id), retry=True)])
 
 
 def finish_node_draft(token: Token, outcome: Outcome, *, failed: bool) -> Draft:

@@ -14,7 +14,7 @@ from chalicelib.domain.commit import Draft, Emit, Event, SettledItem
 from chalicelib.domain.failing import note_timeout, retried
 from chalicelib.domain.ids import Token, bare
 from chalicelib.domain.ir import Node, Plan
-from chalicelib.domain.node_kinds import armed, kind_of
+from chalicelib.domain.node_kinds import beginning
 from chalicelib.domain.outcome import Moment, Outcome, event_data, value_record
 
 Json = Any
@@ -112,8 +112,7 @@ def begin_draft(node: Node, token: Token, data: dict[str, Json]) -> Draft:
 def item_emit(node: Node, token: Token, index: int) -> Emit:
     """The token of one item's first attempt. `token` is of the map."""
     assert node.body is not None
-    name = f"$arm:{node.id}" if armed(node.body) else node.id
-    return Emit(Token(name, token.scope, index, token.epoch), kind_of(node.body))
+    return beginning(node.body, Token(node.id, token.scope, index, token.epoch))
 
 
 def settle_item(plan: Plan, token: Token, outcome: Outcome, moment: Moment) -> Draft:

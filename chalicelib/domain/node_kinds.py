@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+from chalicelib.domain.commit import Emit
 from chalicelib.domain.errors import BadSignal
 from chalicelib.domain.ids import UNDO, Token, bare, worked_on
 from chalicelib.domain.ir import Node, Plan
@@ -14,16 +17,40 @@ TIMER_TYPES = frozenset({"wait"})
 HELD_TYPES = frozenset({"human", "event", "map", "workflow"})
 #: Node types whose config is resolved by an inline `$arm` token before they begin to wait.
 ARMED_TYPES = TIMER_TYPES | HELD_TYPES
+#: Before a node's id: the inline token by which an armed node begins.
+ARM = "$arm:"
+#: In such a token's data: the run pauses before what it begins.
+BREAKPOINT = "breakpoint"
+#: Tokens of a node: its own, and those of its timers. The others are the run's.
+_OF_NODE = re.compile(r"(?:\$(?:arm|retry|beaten):)?(?:\$undo:)?([^$].*)")
 
 
 def armed(node: Node) -> bool:
-    """Whether the node begins with an inline `$arm` token."""
-    return node.type in ARMED_TYPES
+    """Whether the node begins with an inline `$arm` token: it waits, or the run pauses before it."""
+    return node.breakpoint or node.type in ARMED_TYPES
 
 
 def kind_of(node: Node) -> str:
-    """The kind of the token by which the node's work begins, as in state.KIND_STATUS; an armed node's is its arm's."""
+    """The kind of the token by which the node's work begins, as in state.KIND_STATUS, where it is not armed."""
     return "t" if node.queue else "i"
+
+
+def beginning(node: Node, attempt: Token, *, retry: bool = False) -> Emit:
+    """The token by which an attempt of the node begins. The run stops at a breakpoint once, not for each `retry`."""
+    stops = node.breakpoint and not retry
+    if not stops and node.type not in ARMED_TYPES:
+        return Emit(attempt, kind_of(node))
+    arm = Token(ARM + attempt.node, attempt.scope, attempt.index, attempt.epoch, attempt.attempt)
+    return Emit(arm, "i", {BREAKPOINT: 1} if stops else {})
+
+
+def check_node(token: Token, plan: Plan) -> None:
+    """Raises BadSignal for a token of what the graph does not have: signed on a graph that was lost."""
+    named = _OF_NODE.fullmatch(token.node)
+    if named and named[1] not in plan.nodes:
+        raise BadSignal(f"The run's graph has no node {named[1]}.")
+    if named and UNDO in token.node:
+        node_at(plan, token)
 
 
 def node_at(plan: Plan, token: Token) -> Node:

@@ -85,6 +85,7 @@ class PlanBuilder:
             check_before_start=bool(raw.get("check_before_start")),
             queue=queue_of(raw),
             sets=self._found.sets[place],
+            breakpoint=False,  # a run's start may set it
             counted=len(ins) > 1 or any(key in self._late for key in ins),
             decide_names=names,
             decide_nodes=nodes,

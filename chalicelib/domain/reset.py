@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from chalicelib.domain.commit import Draft, Emit, Event
 from chalicelib.domain.ids import BEATEN, Scope, Token, bare, parse_token
 from chalicelib.domain.ir import Node, Plan
-from chalicelib.domain.node_kinds import armed, kind_of
+from chalicelib.domain.node_kinds import beginning
 from chalicelib.domain.patch_board import Board
 from chalicelib.domain.state import ENDED
 
@@ -148,9 +148,7 @@ def _again(reset: Reset, state: State, name: str, epoch: int, held: str | None) 
     token = Token(name, scope, None, epoch, max(tried, default=0) + 1)
     if name == held:
         return Emit(token, "h")
-    if armed(node):
-        return Emit(Token(f"$arm:{name}", scope, None, epoch, token.attempt), "i")
-    return Emit(token, kind_of(node))
+    return beginning(node, token)
 
 
 def reopen(draft: Draft, state: State, epoch: int, event: Event, now_ms: int) -> Draft:

@@ -13,7 +13,7 @@ from typing import Any
 from chalicelib.domain.commit import Arrival, Draft, Emit, Event
 from chalicelib.domain.ids import Scope, Token, scope_text
 from chalicelib.domain.ir import Edge, Node, Plan
-from chalicelib.domain.node_kinds import armed, kind_of
+from chalicelib.domain.node_kinds import beginning
 
 Json = Any
 
@@ -103,9 +103,7 @@ class Router:
         self._draft.emits.append(self._first(self._plan.nodes[node_id], scope))
 
     def _first(self, node: Node, scope: Scope) -> Emit:
-        """What an armed node waits for comes from its config, resolved by an inline `$arm` token first."""
-        name = f"$arm:{node.id}" if armed(node) else node.id
-        return Emit(Token(name, scope, None, self._epoch), kind_of(node))
+        return beginning(node, Token(node.id, scope, None, self._epoch))
 
     def arrive(self, edge: Edge, how: int, scope: Scope) -> None:
         """Have this edge counted at its target in `scope`, whether or not the target is a counted node."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 
+from chalicelib.domain.breakpoints import at_breakpoints
 from chalicelib.domain.commit import Draft, Event, compact
 from chalicelib.domain.errors import Conflict, JournalRefused, Unavailable
 from chalicelib.domain.ids import job_id, parse_token
@@ -93,14 +94,15 @@ def resume_run(services: Services, run_id: str, actor: str) -> None:
 
 def send_waiting(services: Services, run_id: str, before_ms: int) -> int:
     """Let the coordinator go on with tokens that no redelivered signal will ever send: held by a pause, made by an API
-    commit or found by a rebuild, and created up to `before_ms`; and with those whose wait is over. Returns how many."""
+    commit or found by a rebuild, and created up to `before_ms`; with those whose wait is over; and with those at a
+    breakpoint. Returns how many."""
     state = services.store.snapshot(run_id, ("meta", "tok", "box", "ready"))
     if state is None or state["meta"]["status"] not in ("RUNNING", "PENDING"):
         return 0
     jobs: list[str] = []
     waits = False
     unsent = [name for name, since in state["ready"].items() if since.startswith("r") and int(since[1:]) <= before_ms]
-    for name in dict.fromkeys((*unsent, *ripe_tokens(state))):
+    for name in dict.fromkeys((*at_breakpoints(state), *unsent, *ripe_tokens(state))):
         record = state["tok"].get(name)
         if record is None:
             continue

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from chalicelib.domain.breakpoints import passed_draft
 from chalicelib.domain.children import CALL, Called, call_emit, passes_on
 from chalicelib.domain.commit import Draft, Emit, Event
 from chalicelib.domain.decide import settle
 from chalicelib.domain.end_errors import fail_error, spent_error
-from chalicelib.domain.errors import BadSignal, EvaluationError, TaskError, TemplateError
+from chalicelib.domain.errors import EvaluationError, TaskError, TemplateError
 from chalicelib.domain.harmless import is_harmless, joins_ahead
 from chalicelib.domain.ids import BEATEN, END, ROLLBACK, START, UNDO, Token, bare
 from chalicelib.domain.ir import Node, Plan
@@ -27,7 +27,7 @@ from chalicelib.domain.lifecycle import (
     start_draft,
 )
 from chalicelib.domain.map_items import begin_draft
-from chalicelib.domain.node_kinds import node_at
+from chalicelib.domain.node_kinds import ARMED_TYPES, kind_of, node_at
 from chalicelib.domain.outcome import Moment, Outcome, template_error
 from chalicelib.domain.pauses import PAUSED
 from chalicelib.domain.templates import render
@@ -42,23 +42,12 @@ from chalicelib.engine.signals import Work
 from chalicelib.engine.transforms import transformed
 
 Json = Any
-#: Tokens of a node: its own, and those of its timers. The others are the run's.
-_OF_NODE = re.compile(r"(?:\$(?:arm|retry|beaten):)?(?:\$undo:)?([^$].*)")
 #: Meta fields that say who calls a child run, and how deep it would be.
 CALL_META = ("tenant", "depth_left")
 #: Node types that only pass on what reached them.
 PASSING = frozenset({"pass", "branch", "loop"})
 #: Node types whose config is resolved by the coordinator when they run.
 CONFIGURED = frozenset({"transform", "fail", "succeed"})
-
-
-def check_node(token: Token, plan: Plan) -> None:
-    """Raises BadSignal for a token of what the graph does not have: signed on a graph that was lost."""
-    named = _OF_NODE.fullmatch(token.node)
-    if named and named[1] not in plan.nodes:
-        raise BadSignal(f"The run's graph has no node {named[1]}.")
-    if named and UNDO in token.node:
-        node_at(plan, token)
 
 
 def needs_of(work: Work, plan: Plan) -> Needs:
@@ -91,6 +80,8 @@ def needs_of(work: Work, plan: Plan) -> Needs:
 
 def _add_arming(needs: Needs, node: Node, token: Token) -> None:
     """What a node reads before it waits: its config; a call also whose it is, and the input that it passes on."""
+    if node.type not in ARMED_TYPES:  # it has stopped at a breakpoint: its own token reads what it needs
+        return
     needs.token = Token(bare(token.node), token.scope)
     needs.add_template(node.config)
     needs.meta += CALL_META if node.type == CALL else ()
@@ -228,10 +219,12 @@ def _decide_inline(s: Situation, node: Node) -> Draft:
 
 
 def _arm(s: Situation) -> Draft:
-    """Resolve what a node waits for, or fail it."""
+    """Resolve what a node waits for, or fail it. A node that only stopped at a breakpoint begins."""
     token = s.work.token
     node = node_at(s.plan, token)
     attempt = replace(token, node=node.id)
+    if node.type not in ARMED_TYPES:
+        return passed_draft(token, Emit(attempt, kind_of(node)))
     if s.work.prepared is not None:
         return _arm_map(s, node, attempt, s.work.prepared)
     try:

@@ -9,7 +9,7 @@ from chalicelib.domain.errors import TemplateError
 from chalicelib.domain.ids import Token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.map_items import parse_progress, progress_field
-from chalicelib.domain.node_kinds import node_at
+from chalicelib.domain.node_kinds import ARM, ARMED_TYPES, node_at
 from chalicelib.domain.records import parse_began
 from chalicelib.engine.dispatch import resolved
 from chalicelib.engine.item_pages import ItemPages
@@ -30,19 +30,21 @@ def execution_input(
     """What the node's config came to; None where its templates fail. Artifacts in it stay references, secrets names.
 
     `item_of` gives `item` and `index` of a map's item, {} for other tokens. Of a node that waits it is what its arming
-    read: the arm began with an earlier commit than the wait.
+    read, as of the earlier commit by which that began; the config is that of the graph on which it was armed.
     """
     dis = state["dis"]
-    began = parse_began(dis.get(f"$arm:{token.text}") or dis[token.text])
+    began = parse_began(dis[token.text])
     plan = load(began.graph)
     node = node_at(plan, token)
+    arm = dis.get(ARM + token.text) if node.type in ARMED_TYPES else None
+    as_of = began.no if arm is None else parse_began(arm).no
     if not node.config.slots:
         return node.config.value
     needs = config_needs(plan, token)
-    answer = _read(state, needs.call(run_id, began.no))
+    answer = _read(state, needs.call(run_id, as_of))
     info = run_info(answer, as_reference)
     try:
-        loaded = values(needs, answer, info, began.rev, run_id, as_reference, began.no, {})
+        loaded = values(needs, answer, info, began.rev, run_id, as_reference, as_of, {})
         loaded |= item_of(token)
         return resolved(node, loaded)
     except TemplateError:

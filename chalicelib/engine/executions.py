@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chalicelib.domain.ids import Token, parse_token
+from chalicelib.domain.node_kinds import ARM, BREAKPOINT
+from chalicelib.domain.records import parse_began
 from chalicelib.domain.state import KIND_STATUS
 from chalicelib.engine.ports import RunState
 
@@ -126,6 +128,9 @@ def _standing(state: RunState, node: str, text: str) -> Standing:
         return Standing(end.status, shown, started_at, end.at)
     if token.attempt == 0:
         return Standing("PENDING", token, None, None)
+    if text.startswith(ARM) and BREAKPOINT in parse_began(state["tok"][text]).data:
+        before = Token(node, token.scope, token.index, token.epoch, token.attempt - 1)
+        return Standing("PENDING", before, None, None)
     kind = "i" if text.startswith("$arm:") else _kind(state, text)
     return Standing(KIND_STATUS.get(kind, "RUNNING"), real, started_at, None)
 

@@ -15,14 +15,14 @@ from chalicelib.domain.ids import Job, Token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.limits import hops_allowed
 from chalicelib.domain.map_items import parse_progress, progress_field
-from chalicelib.domain.node_kinds import node_at
+from chalicelib.domain.node_kinds import check_node, node_at
 from chalicelib.domain.outcome import Outcome, template_error
 from chalicelib.domain.pauses import is_held
 from chalicelib.domain.records import parse_began
 from chalicelib.domain.templates import render
 from chalicelib.engine.agent_tasks import AGENT
 from chalicelib.engine.children import resolve_call
-from chalicelib.engine.deciding import Situation, check_node, decide, needs_of, reads_record
+from chalicelib.engine.deciding import Situation, decide, needs_of, reads_record
 from chalicelib.engine.dispatch import secret_places, task_message
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.item_pages import ItemPages

@@ -195,12 +195,12 @@ def taken_sources(needs: Needs, answer: ReadAnswer | None, as_of: int) -> list[s
     fields = needs.edge_fields()
     if not fields or answer is None:
         return needs.sources()
-    taken = []
-    for field_name in fields:
-        text = answer.edges.get(field_name)
-        if text and text.startswith("1:") and int(text[2:]) <= as_of:
-            taken.append(needs.plan.edges[field_name.split("|", 1)[1]].source)
-    return list(dict.fromkeys(taken))
+    taken = {name: int(text[2:]) for name in fields if (text := answer.edges.get(name) or "").startswith("1:")}
+    # The nth taken edge of a count started it, though it may begin only later: after a backoff, at a breakpoint.
+    need = needs.plan.nodes[needs.token.node].join.need
+    last = min([as_of, *sorted(taken.values())[need - 1 : need]]) if need else as_of
+    sources = [needs.plan.edges[name.split("|", 1)[1]].source for name, no in taken.items() if no <= last]
+    return list(dict.fromkeys(sources))
 
 
 def _reached(

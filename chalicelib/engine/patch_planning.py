@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chalicelib.domain.agent_limits import count_agents
+from chalicelib.domain.breakpoints import keep_breakpoints
 from chalicelib.domain.capabilities import beyond_capabilities
 from chalicelib.domain.commit import Draft, Event, compact
 from chalicelib.domain.compiler import compile_workflow
@@ -41,7 +42,7 @@ def plan_patch(services: Services, run_id: str, state: RunState, change: Change,
     limits = lowered(services.limits, old.document)
     operations = change.operations(old)
     applied = apply_operations(old.document, operations, limits.document_bytes)
-    new = _compiled(services, old, applied, limits)
+    new = keep_breakpoints(old, _compiled(services, old, applied, limits))
     revision = int(meta["rev"]) + 1
     if new.hash == old.hash:
         return Planned(_view(run_id, revision - 1, diff_plans(old, new), old, new))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from chalicelib.domain.commit import Draft, Event, compact
+from chalicelib.domain.breakpoints import stop_field
+from chalicelib.domain.commit import Draft, Emit, Event, compact
 from chalicelib.domain.errors import Conflict, InvalidInput, NotFound, Problem, Unavailable
-from chalicelib.domain.ids import Token, job_id, parse_token
+from chalicelib.domain.ids import Job, Token, job_id, parse_token
 from chalicelib.domain.ir import Plan
+from chalicelib.domain.node_kinds import ARM
 from chalicelib.domain.patch_board import Board
 from chalicelib.domain.records import parse_began
 from chalicelib.domain.reset import extent, failed_nodes, reopen, reset_draft
@@ -58,10 +61,24 @@ def rerun_node(services: Services, run_id: str, node_id: str, actor: str) -> Non
 
 
 def skip_node(services: Services, run_id: str, node_id: str, output: Json, actor: str, job: str | None = None) -> None:
-    """Settle a waiting, running or failed node as completed with a substitute output; the run goes on from there.
+    """Settle a waiting, running or failed node, or one at its breakpoint, as completed with a substitute output; the
+    run goes on from there, a paused one once it is resumed.
 
     Raises Conflict where the node has not begun, or has completed; with several executions open, `job` says which.
     """
+    for _ in range(MAX_TRIES):
+        chosen = _chosen(services, run_id, node_id, actor, job)
+        if chosen is not None:
+            break
+    else:
+        raise Unavailable(f"Run {run_id} changed too often meanwhile; send the request again.")
+    signal = {"version": "1.0", "job_id": chosen, "run_id": run_id, "node_id": node_id, "status": "completed"}
+    message = {**signal, "result": output, "metadata": {"skipped_by": actor}}
+    services.queues.send([Outgoing("completion-signals", compact(message))])
+
+
+def _chosen(services: Services, run_id: str, node_id: str, actor: str, job: str | None) -> str | None:
+    """The job id of the execution to skip, one that a signal settles; None where the run has changed meanwhile."""
     ensure_present(services, run_id)
     state, plan = _load(services, run_id)
     token = _begun(plan, state, run_id, node_id)
@@ -79,15 +96,30 @@ def skip_node(services: Services, run_id: str, node_id: str, output: Json, actor
     if chosen not in jobs:
         problems = tuple(Problem("choose_job", "/job_id", text) for text in jobs)
         raise Conflict(f"Node {node_id} has {len(jobs)} open executions: name one by job_id.", problems)
-    signal = {"version": "1.0", "job_id": chosen, "run_id": run_id, "node_id": node_id, "status": "completed"}
-    message = {**signal, "result": output, "metadata": {"skipped_by": actor}}
-    services.queues.send([Outgoing("completion-signals", compact(message))])
+    return _begun_waiting(services, run_id, state, jobs[chosen], actor) if jobs[chosen].startswith(ARM) else chosen
+
+
+def _begun_waiting(services: Services, run_id: str, state: RunState, text: str, actor: str) -> str | None:
+    """Let an execution that is about to begin wait for the signal that skips it. Its job id then; None where the run
+    has changed meanwhile."""
+    arm, meta = parse_token(text), state["meta"]
+    token = replace(arm, node=arm.node.removeprefix(ARM))
+    draft = Draft(settle=arm, emits=[Emit(token, "h")], drop=[("box", stop_field(text))])
+    item = act(services, run_id, actor, meta, draft, fence=False)
+    if item is None:
+        return None
+    job = Job(run_id, token.text, item.no, item.id, meta["gen"], int(meta["rev"]), meta["graph"])
+    return job_id(job, services.secret)
 
 
 def _open(state: RunState, node_id: str) -> list[str]:
-    """Attempts of the node that are outstanding; a skip under way is none."""
+    """Attempts of the node that are outstanding or about to begin; a skip under way is none."""
     tokens = {text: parse_token(text) for text in state["tok"]}
-    return [text for text, token in tokens.items() if token.node == node_id and token.attempt]
+    return [text for text, token in tokens.items() if token.attempt and _names(token, node_id)]
+
+
+def _names(token: Token, node_id: str) -> bool:
+    return token.node == node_id or (token.node == ARM + node_id and token.index is None)
 
 
 def _held(services: Services, plan: Plan, state: RunState, node_id: str) -> Draft:

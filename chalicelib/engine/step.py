@@ -16,6 +16,7 @@ from chalicelib.domain.errors import BadSignal, GraftError, TooLarge
 from chalicelib.domain.ids import Job, Token, job_id, parse_token
 from chalicelib.domain.journal import compose, parse_item
 from chalicelib.domain.node_kinds import attempted
+from chalicelib.engine.breakpoints import stop_before
 from chalicelib.engine.children import stop_child
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.holding import hold_back, while_running
@@ -129,14 +130,12 @@ class Coordinator:
         """Load, decide and commit all works, one round trip each; returns what is to be settled next."""
         for work in works:
             self._refresh(work)
+        works = stop_before(self._services, works, step.effects, step.failed)
         works = look(self._services, works, step.effects, step.failed)
         works = plan_signals(self._services, works, step.failed)
         works = self._loader.prepare(works, step.effects, step.failed)
-        calls: list[tuple[Work, CommitCall]] = []
-        for work in works:
-            call = self._decided(work, step)
-            if call is not None:
-                calls.append((work, call))
+        decided = [(work, self._decided(work, step)) for work in works]
+        calls = [(work, call) for work, call in decided if call is not None]
         answers = self._services.store.commit([call for _, call in calls])
         step.commits += len(calls)
         following, step.again = step.again, []

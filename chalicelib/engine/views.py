@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from chalicelib.domain.breakpoints import breakpoints_of
 from chalicelib.domain.children import calls, child_run_id, parent_view
 from chalicelib.domain.compensation import PHASE, compensating
 from chalicelib.domain.ids import UNDO, Job, Token
@@ -62,6 +63,7 @@ def run_view(run_id: str, state: RunState, plan: Plan, public_url: str) -> dict[
         "counts": dict(Counter(node["status"] for node in nodes.values())),
         "nodes": nodes,
         "usage": usage(meta),
+        "breakpoints": breakpoints_of(plan),
         "parent": parent,
         "links": run_links(public_url, run_id, parent),
     }

@@ -29,6 +29,10 @@ def run(
     priority: Annotated[
         int | None, typer.Option(min=-100, max=100, help="Which run begins first where they wait for a place.")
     ] = None,
+    breakpoint_: Annotated[
+        list[str] | None,
+        typer.Option("--breakpoint", metavar="NODE", help="Pause before this node begins; may be given again."),
+    ] = None,
     url: Url = None,
     token: Token = None,
     as_json: AsJson = False,
@@ -39,6 +43,8 @@ def run(
         body["run_id"] = run_id
     if priority is not None:
         body["priority"] = priority
+    if breakpoint_:
+        body["breakpoints"] = breakpoint_
     api = connect(url, token)
     started = api.post("/runs", body)
     if watch:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import redis
 
 from chalicelib.adapters.redis.store import RedisRunStore
+from chalicelib.domain.breakpoints import with_breakpoints
 from chalicelib.domain.compiler import compile_workflow
 from chalicelib.domain.journal import expand
 from chalicelib.domain.limits import Limits
@@ -94,7 +95,7 @@ class Harness:
         self.tasks: list[dict] = []
 
     def start(self, document: dict, input: object = None, **options: object) -> str:
-        plan = compile_workflow(document, limits=Limits())
+        plan = with_breakpoints(compile_workflow(document, limits=Limits()), options.pop("breakpoints", ()))
         request = StartRequest(
             "acme", "tester", plan, {"name": document.get("name"), "version": None}, input, **options
         )

@@ -151,6 +151,13 @@ WAITING = {
 }
 
 
+#: Both begin in one commit.
+BRANCHES = {
+    "nodes": [function("a"), function("b"), {"id": "w", "type": "wait", "config": {"seconds": 5}}],
+    "edges": [{"from": "a", "to": "b"}, {"from": "a", "to": "w"}],
+}
+
+
 def patching(*operations: Json) -> Act:
     """A client's patch, under an idempotency key."""
     change = Change(lambda plan: list(operations), "grown by a client")
@@ -221,4 +228,12 @@ def actions() -> dict[str, Scenario]:
         "an attempt that nobody answers": Scenario(SILENT, {}, _silent),
         "a long wait": Scenario(WAITING, {}, workers()),
         "children that use something": Scenario(FAMILY, {}, _using, called={"leaf": LEAF, "middle": MIDDLE}),
+        "breakpoints": Scenario(CHAIN, {}, workers(), {}, 5 * (resume,), breakpoints=("a", "b", "t")),
+        "two breakpoints at once": Scenario(BRANCHES, {}, workers(), {}, 4 * (resume,), breakpoints=("b", "w")),
+        "patch at a breakpoint": Scenario(CHAIN, {}, workers(), {}, (patching(*GROWN), resume), breakpoints=("b",)),
+        "skip at a breakpoint": Scenario(CHAIN, {}, workers(), {}, (repeated(_skip), resume), breakpoints=("b",)),
+        # A redrive that died is finished by whoever comes next; then the run pauses once more.
+        "cancel and redrive at a breakpoint": Scenario(
+            CHAIN, {}, workers(), {}, (cancel, redrive, resume, resume), breakpoints=("b",)
+        ),
     }  # fmt: skip

@@ -16,6 +16,7 @@ from typing import Any
 import redis
 
 from chalicelib.adapters.redis.store import RedisRunStore
+from chalicelib.domain.breakpoints import with_breakpoints
 from chalicelib.domain.compiler import compile_workflow
 from chalicelib.domain.errors import Unavailable
 from chalicelib.domain.limits import Limits
@@ -62,6 +63,8 @@ class Scenario:
     idle: tuple[Act, ...] = ()
     #: Saved workflows that it calls, by name.
     called: dict[str, Json] = field(default_factory=dict)
+    #: Nodes before which the run pauses.
+    breakpoints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class CrashWorld:
     def play(self) -> None:
         """Start the run and go on until it has ended and nothing is left. Raises Violation where it gets stuck."""
         self._save_called()
-        plan = compile_workflow(self.scenario.document, limits=Limits())
+        plan = with_breakpoints(compile_workflow(self.scenario.document, limits=Limits()), self.scenario.breakpoints)
         request = StartRequest(
             "acme", "tester", plan, {"name": "example", "version": None}, self.scenario.input, run_id=RUN
         )
