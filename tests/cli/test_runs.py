@@ -63,6 +63,13 @@ def test_run_starts_a_file_with_its_input(graft, workflow):
     assert server.asked[0][3] == {"workflow": DOCUMENT, "input": {"x": 1}, "run_id": "mine"}
 
 
+def test_run_names_its_breakpoints(graft):
+    with serving(Story(("RUNNING", [])).answer) as server:
+        words = ("--breakpoint", "b", "--breakpoint", "c", "--url", server.url, "--token", "t")
+        assert graft("run", "abc", *words)[0] == 0
+    assert server.asked[0][3] == {"workflow": "abc", "input": {}, "breakpoints": ["b", "c"]}
+
+
 def test_run_starts_a_saved_workflow_by_name(graft):
     with serving(Story(("RUNNING", [])).answer) as server:
         assert graft("run", "abc@prod", "--url", server.url, "--token", "t")[0] == 0

@@ -1,4 +1,5 @@
-"""Rough worlds whose runs are also controlled and patched: by clients at any moment, and by their own nodes.
+"""Rough worlds whose runs are also controlled and patched: by clients at any moment, and by their own nodes. In half of
+them runs have breakpoints, and somebody who resumes them.
 
 How such a run ends depends on when it was controlled, so no reference is followed: the invariants are what counts, and
 that what was answered has happened.
@@ -13,14 +14,19 @@ from typing import Any
 
 import redis
 
+from chalicelib.domain.breakpoints import with_breakpoints
+from chalicelib.domain.commit import compact
+from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import parse_item
+from chalicelib.domain.node_kinds import BREAKPOINT
 from chalicelib.engine.executions import standings
-from tests.simulation.clients import added, edge
+from tests.simulation.clients import Intent, added, edge
 from tests.simulation.drawn import TIMEOUT_MS, SimulatedRun
 from tests.simulation.invariants import require
 from tests.simulation.reference_graph import Scope
 from tests.simulation.reference_state import Outcome
 from tests.simulation.rough import RoughWorld
+from tests.simulation.world import Option
 
 Json = Any
 #: What clients of one world ask for: some only patch and pause, and then no node may be left behind.
@@ -38,6 +44,9 @@ class ControlledWorld(RoughWorld):
         self.patching_only = self.rng.random() < 0.4
         self.runs = {run_id: self._prepared(run) for run_id, run in self.runs.items()}
         self._waiting = list(self.runs.values())
+        #: Drawn apart, so that the rest of the world is the same with and without them.
+        self._dice = random.Random(f"breakpoints {seed}")
+        self.breakpoints = {run_id: self._drawn(run) for run_id, run in self.runs.items()}
         self.clients.open.clear()
         self.clients.want(PATCHING if self.patching_only else ALL, list(self.runs), self.rng.choice([2, 4, 8]))
 
@@ -61,6 +70,29 @@ class ControlledWorld(RoughWorld):
         kinds = ("patch", "pause") if self.patching_only else ALL
         self.clients.want(kinds, [run.run_id], self.rng.choice([0, 1, 2, 3]))
 
+    def _drawn(self, run: SimulatedRun) -> list[str]:
+        names = [node["id"] for node in run.document["nodes"]]
+        return self._dice.sample(names, min(len(names), self._dice.choice([0, 0, 1, 4])))
+
+    def _plan(self, run: SimulatedRun) -> Plan:
+        return with_breakpoints(super()._plan(run), self.breakpoints[run.run_id])
+
+    def _chances(self) -> list[Option]:
+        self._want_resumed(0.03)
+        return super()._chances()
+
+    def _pass_time(self) -> bool:
+        self._want_resumed(1)
+        return super()._pass_time()
+
+    def _want_resumed(self, chance: float) -> None:
+        """Somebody sees now and then that a run is paused, at the latest when nothing else happens."""
+        asked = {intent.run_id for intent in self.clients.open if intent.kind == "resume"}
+        for run_id, chain in self.audit.chains.items():
+            stands = chain.status == "PAUSED" and self.breakpoints.get(run_id) and run_id not in asked
+            if stands and self._dice.random() < chance:
+                self.clients.open.append(Intent("resume", run_id, f"at {len(chain.items)}"))
+
     def _answer(self, task: dict[str, Json]) -> str | None:
         text, name = super()._answer(task), task["node_id"]
         if text is None:
@@ -79,6 +111,7 @@ class ControlledWorld(RoughWorld):
                 for item in self.audit.chains[run_id].items
                 for event in json.loads(parse_item(item.text).body.get("ev") or "[]")
             ]
+            self._has_stopped(run_id)
             types = {event["t"] for event in events}
             made = [event["d"]["description"] for event in events if event["t"] == "patch_applied"]
             keys = [key for key in made if key != "more"]
@@ -89,6 +122,20 @@ class ControlledWorld(RoughWorld):
                 require(done, f"run {run_id}: {intent.kind} {intent.key} was answered and is not in the journal")
             if self.patching_only:
                 self._nothing_left(run_id)
+
+    def _has_stopped(self, run_id: str) -> None:
+        """What began at a breakpoint began after a pause there, in a run that was resumed; skips did not begin."""
+        marked, stopped, paused = set(), set(), False
+        for item in map(lambda one: parse_item(one.text), self.audit.chains[run_id].items):
+            body = item.body
+            settled = body.get("settle", [""])[0]
+            skipped = any(emit[2:4] == ["h", ""] for emit in body.get("emits", []))
+            if settled in marked and not skipped:
+                require(settled in stopped and not paused, f"run {run_id}: {settled} began and had not stopped")
+            marked |= {emit[0] for emit in item.opened() if emit[3] == compact({BREAKPOINT: 1})}
+            stopped |= {put[1].partition("|")[2] for put in body.get("put", []) if put[1].startswith("stopped|")}
+            paused = body.get("meta", {}).get("status", "PAUSED" if paused else "") == "PAUSED"
+        require(bool(self.breakpoints.get(run_id)) or not marked, f"run {run_id} stopped at a breakpoint that it has not")
 
     def _nothing_left(self, run_id: str) -> None:
         """Every node of a run that was not cut short has settled."""

@@ -20,6 +20,7 @@ from chalicelib.domain.compiler import compile_workflow
 from chalicelib.domain.errors import Unavailable
 from chalicelib.domain.fold import fold
 from chalicelib.domain.ids import parse_job_id
+from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import parse_item
 from chalicelib.domain.limits import Limits
 from chalicelib.engine.plans import PlanStore
@@ -227,8 +228,8 @@ class World:
         """A client starts a run; when the start dies it is sent again."""
         run = self._waiting.pop(self.rng.randrange(len(self._waiting)))
         services = self.services()
-        plan = compile_workflow(run.document, limits=Limits())
-        request = StartRequest("acme", "tester", plan, {"name": "generated", "version": None}, run.input, run.run_id)
+        workflow = {"name": "generated", "version": None}
+        request = StartRequest("acme", "tester", self._plan(run), workflow, run.input, run.run_id)
 
         def ended(strand: Strand) -> None:
             if isinstance(strand.error, Killed | Unavailable):
@@ -237,6 +238,9 @@ class World:
                 raise strand.error
 
         self._spawn(f"start of {run.run_id}", lambda: start_run(services, request), ended)
+
+    def _plan(self, run: SimulatedRun) -> Plan:
+        return compile_workflow(run.document, limits=Limits())
 
     def _start_again(self, run: SimulatedRun) -> None:
         """The client heard no answer to its start."""
