@@ -12,7 +12,19 @@ from pathlib import Path
 import pytest
 
 from chalicelib.api.table import ROUTES
-from tests.e2e.client import REAL, Api, check_gapless, check_problem, document, frozen, function, plain_http, sha256
+from tests.e2e.client import (
+    REAL,
+    RUN_S,
+    Api,
+    check_gapless,
+    check_problem,
+    document,
+    frozen,
+    function,
+    plain_http,
+    sha256,
+)
+from tests.e2e.conftest import eventually
 
 pytestmark = pytest.mark.stack
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
@@ -376,6 +388,20 @@ def test_cancel_stops_a_run_at_once_and_again_changes_nothing(api):
     for action in ("cancel", "pause", "resume"):
         check_problem(api.post(f"/runs/{done}/{action}"), 409)
         check_problem(api.post(f"/runs/nothing/{action}"), 404)
+
+
+def test_a_run_pauses_before_its_breakpoint_and_resume_goes_on(api):
+    chain = document(function("a", params=1), function("b", params=2), edges=[("a", "b")])
+    run_id = api.start(chain, breakpoints=["b"])
+    eventually(lambda: api.run(run_id)["status"] == "PAUSED", RUN_S, "the run being PAUSED")
+    run = api.run(run_id)
+    assert (run["breakpoints"], run["counts"]) == (["b"], {"COMPLETED": 1, "PENDING": 1})
+    explained = api.get(f"/runs/{run_id}/explain").json
+    assert "before node b at its breakpoint" in explained["waiting"][0]["moved_by"]
+    api.post(f"/runs/{run_id}/resume")
+    assert api.finish(run_id)["output"] == {"b": 2}
+    refused = check_problem(api.post("/runs", {"workflow": chain, "breakpoints": ["a", "nope"]}), 422)
+    assert [error["path"] for error in refused["errors"]] == ["/breakpoints/1"]
 
 
 def test_pause_keeps_results_and_resume_goes_on(api):

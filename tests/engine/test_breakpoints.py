@@ -5,9 +5,13 @@ from __future__ import annotations
 import pytest
 
 from chalicelib.domain.breakpoints import breakpoints_of
+from chalicelib.domain.ids import Token
 from chalicelib.engine.controls import cancel_run, pause_run, resume_run
+from chalicelib.engine.execution_input import execution_input
+from chalicelib.engine.forks import ForkRequest, fork_run
 from chalicelib.engine.redo import redrive_run, rerun_node, skip_node
 from chalicelib.engine.supervise import UNSENT_MS, detect_timeouts
+from tests.engine.family import save
 from tests.engine.harness import Harness
 from tests.engine.hazards import assert_whole, count, handle_until_done, signal, tasks
 from tests.engine.patching import edges, function, patch, replace
@@ -282,6 +286,41 @@ def test_a_wait_is_patched_at_its_breakpoint(harness: Harness) -> None:
     resume(harness, run_id)
     assert harness.clock.now - before < 10_000
     assert_whole(harness, run_id)
+
+
+def test_the_shown_input_is_what_ran(harness: Harness) -> None:
+    """Of a node that waits the config is as patched at the breakpoint, although its arm began before."""
+    document = {"nodes": [event("e", "${input.name}")]}
+    run_id = harness.start(document, {"name": "old", "other": "new"}, breakpoints=["e"])
+    harness.drain()
+    patch(harness, run_id, replace("/nodes/e/config/name", "${input.other}"))
+    resume(harness, run_id)
+    state = harness.store.snapshot(run_id)
+    given = execution_input(run_id, state, harness.services.plans.load, Token("e"), lambda token: {})
+    assert given == {"name": "new"}
+    send(harness, run_id, 1, name="new")
+    assert_whole(harness, run_id)
+
+
+def test_a_fork_stops_anew(harness: Harness) -> None:
+    run_id = harness.run(CHAIN, breakpoints=["b"])["run_id"]
+    fork = fork_run(harness.services, ForkRequest("acme", "ann", run_id), "forked")
+    harness.drain()
+    assert stops(harness, fork) == ["b"] and harness.store.snapshot(fork, ("box",))["box"].keys() == {
+        "stopped|$arm:b@#1.1"
+    }
+    resume(harness, fork)
+    assert_whole(harness, fork)
+    assert harness.meta(run_id)["status"] == "PAUSED"
+
+
+def test_children_of_a_run_have_no_breakpoints(harness: Harness) -> None:
+    save(harness, {"nodes": [function("b", 1)]}, "child")
+    document = {"nodes": [{"id": "b", "type": "workflow", "config": {"workflow": "child"}}]}
+    run_id = harness.run(document, breakpoints=["b"])["run_id"]
+    assert stops(harness, run_id) == ["b"] and ran(harness) == []
+    resume(harness, run_id)
+    assert ran(harness) == ["b"] and harness.output(run_id) == {"b": {"b": 1}}
 
 
 def test_a_node_is_skipped_at_its_breakpoint_and_the_run_stays_paused(harness: Harness) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.engine.harness import Harness
-from tests.engine.hazards import assert_whole, count
+from tests.engine.hazards import assert_whole, count, handle_until_done, signal, tasks
 from tests.engine.patching import Held, edge, edges, function, status
 
 Json = Any
@@ -244,3 +244,22 @@ def test_31_the_output_of_a_node_that_has_not_settled_is_an_error_before_anythin
     error = json.loads(harness.meta(run_id)["error"])
     assert (error["type"], error["node_id"]) == ("TemplateError", "reads") and "/config/params/n" in error["message"]
     assert_whole(harness, run_id, "FAILED")
+
+
+def test_a_retried_join_reads_the_edge_that_started_it(harness: Harness) -> None:
+    """A second edge arrived during the backoff: it is ignored, also in what the next attempt reads."""
+    document = {
+        "nodes": [function("a", 1), function("b", 2), {**function("j", "${output}"), "join": "any"}],
+        "edges": edges("a>j b>j"),
+    }
+    document["nodes"][2]["retry"] = {"max_attempts": 2}
+    run_id = harness.start(document)
+    found = tasks(harness)
+    handle_until_done(harness, signal(found["a"], 1))
+    failed = {"status": "failed", "error": {"type": "Boom", "message": "no"}}
+    harness.answer(tasks(harness)["j"], failed)
+    harness.settle_batch()
+    handle_until_done(harness, signal(found["b"], 2))
+    harness.wait_for_timers()
+    assert tasks(harness)["j"]["config"]["params"] == 1
+    assert harness.meta(run_id)["status"] == "RUNNING"

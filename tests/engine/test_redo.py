@@ -5,7 +5,7 @@ import json
 import pytest
 
 from chalicelib.domain.errors import Conflict
-from chalicelib.engine.controls import cancel_run
+from chalicelib.engine.controls import cancel_run, pause_run, resume_run
 from chalicelib.engine.redo import redrive_run, rerun_node, skip_node
 from tests.engine.harness import Harness
 from tests.engine.hazards import assert_whole, handle_until_done, signal, tasks
@@ -149,6 +149,22 @@ def test_skip_settles_a_waiting_node_with_a_substitute(harness: Harness) -> None
     harness.work_batch()
     settle_all(harness)
     assert harness.output(run_id) == {"b": {"v": 7}}
+
+
+def test_a_node_that_is_about_to_wait_is_skipped_where_it_stands(harness: Harness) -> None:
+    """It used to be reset with all behind it, and a paused run went on."""
+    nodes = [function("a"), {"id": "w", "type": "event", "config": {"name": "n"}}, function("b", "${output.v}")]
+    run_id = harness.start({"nodes": nodes, "edges": edges("a:w", "w:b")})
+    found = tasks(harness)
+    pause_run(harness.services, run_id, "ann")
+    handle_until_done(harness, signal(found["a"], 1))
+    skip_node(harness.services, run_id, "w", {"v": 7}, "ann")
+    harness.drain()
+    assert (harness.meta(run_id)["status"], harness.meta(run_id)["epoch"]) == ("PAUSED", "0")
+    resume_run(harness.services, run_id, "ann")
+    harness.drain()
+    assert harness.output(run_id) == {"b": 7}
+    assert_whole(harness, run_id)
 
 
 def test_skip_of_a_failed_node_takes_the_run_up_again(harness: Harness) -> None:
