@@ -38,7 +38,7 @@ def stop_before(services: Services, works: Sequence[Work], effects: Effects, fai
     pending: list[Work] = []
     for work in works:
         try:
-            pending += [work] if _reaches_one(services, work) else []
+            pending += [work] if _at_breakpoint(services, work) else []
         except GraftError:
             failed.add(work.origin)
             done.add(id(work))
@@ -51,7 +51,7 @@ def stop_before(services: Services, works: Sequence[Work], effects: Effects, fai
     return [work for work in works if id(work) not in done]
 
 
-def _reaches_one(services: Services, work: Work) -> bool:
+def _at_breakpoint(services: Services, work: Work) -> bool:
     if work.kind != "inline" or not work.token.node.startswith(ARM) or work.token.index is not None:
         return False
     if work.data is not None:

@@ -96,9 +96,9 @@ class Meter(Harness):
         )
         self.coordinator = Coordinator(self.services)
 
-    def begin(self, document: dict, input: object = None) -> list[dict]:
+    def begin(self, document: dict, input: object = None, **options: object) -> list[dict]:
         """Start a run, and go on until it has sent tasks."""
-        self.start(document, input)
+        self.start(document, input, **options)
         while bodies := self.tap.take():
             assert self.coordinator.handle(bodies) == set()
         return self.tap.tasks()

@@ -68,6 +68,17 @@ def test_a_plain_hop_is_one_redis_round_trip_one_table_write_and_one_send(on_aws
     assert cloud.calls["PutItem"] + cloud.calls["TransactWriteItems"] == 1
 
 
+def test_a_breakpoint_costs_a_look_and_a_commit_and_the_other_hops_of_its_run_nothing(meter: Meter) -> None:
+    document = {"nodes": [function("a"), function("b"), function("c")], "edges": edges("a:b", "b:c")}
+    warm(meter)
+    meter.hop(*meter.begin(document, breakpoints=["b"]), result=1)  # every script is loaded
+    cost = meter.hop(*meter.begin(document, breakpoints=["c"]), result=1)
+    assert (cost["redis"], cost["journal.append"]) == (1, 1)
+    stop = meter.hop(*meter.tap.tasks(), result=1)
+    # The settlement, the look, the stop, and the mark, which no next hop will move.
+    assert (stop["redis"], stop["journal.append"], meter.tap.tasks()) == (4, 1, [])
+
+
 def test_a_hop_that_needs_no_input_is_one_round_trip_even_the_first_time(meter: Meter) -> None:
     document = {"nodes": [function("a"), function("b", {"n": "${output}"})], "edges": edges("a:b")}
     warm(meter)
