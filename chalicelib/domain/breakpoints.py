@@ -21,10 +21,11 @@ def breakpoints_of(plan: Plan) -> list[str]:
 
 def with_breakpoints(plan: Plan, names: Collection[str]) -> Plan:
     """The plan that pauses before these of its nodes, under a hash of its own; without any it is the plan itself."""
-    if not names:
+    chosen = set(names)
+    if not chosen:
         return plan
-    parts = {"plan": plan.hash, "breakpoints": sorted(set(names))}
-    nodes = {name: replace(node, breakpoint=name in names) for name, node in plan.nodes.items()}
+    parts = {"plan": plan.hash, "breakpoints": sorted(chosen)}
+    nodes = {name: replace(node, breakpoint=True) if name in chosen else node for name, node in plan.nodes.items()}
     return replace(plan, hash=hashlib.sha256(canonical(parts).encode()).hexdigest(), nodes=nodes)
 
 

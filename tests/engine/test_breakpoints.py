@@ -8,6 +8,7 @@ from chalicelib.domain.breakpoints import breakpoints_of
 from chalicelib.domain.ids import Token
 from chalicelib.engine.controls import cancel_run, pause_run, resume_run
 from chalicelib.engine.execution_input import execution_input
+from chalicelib.engine.executions import standings
 from chalicelib.engine.forks import ForkRequest, fork_run
 from chalicelib.engine.redo import redrive_run, rerun_node, skip_node
 from chalicelib.engine.supervise import UNSENT_MS, detect_timeouts
@@ -374,8 +375,10 @@ def test_a_loser_is_cancelled_at_its_breakpoint(harness: Harness) -> None:
         "edges": edges("a>c b>c"),
     }
     run_id = harness.run(document, breakpoints=["b"])["run_id"]
+    assert stops(harness, run_id) == ["b"]
     resume(harness, run_id)
-    assert ran(harness) == ["a", "c"] or ran(harness) == ["a", "b", "c"]
+    assert ran(harness) == ["a", "c"] and stops(harness, run_id) == ["b"]
+    assert standings(harness.store.snapshot(run_id))["b"].status == "CANCELLED"
     assert_whole(harness, run_id)
 
 
