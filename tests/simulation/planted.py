@@ -116,8 +116,6 @@ BUGS = (
         "return Outcome(output, ref, metadata=metadata)", "return Outcome(output, ref)", MIXED),
     Bug("a child that nobody waits for goes on", "chalicelib/engine/children.py",
         "        cancel_run(services, child, f\"run:{job.run_id}\")\n", "        pass\n", MIXED_ROUGH),
-    Bug("what a pause holds at a breakpoint goes on", "chalicelib/engine/breakpoints.py",
-        'return stopped and answer.meta["status"] != "PAUSED"', "return stopped", CONTROLLED),
     Bug("nobody sends what has stopped at a breakpoint", "chalicelib/engine/controls.py",
         "(*at_breakpoints(state), *unsent,", "(*unsent,", CONTROLLED),
     Bug("a node begins at its breakpoint without a stop", "chalicelib/engine/step.py",
