@@ -135,7 +135,9 @@ class ControlledWorld(RoughWorld):
             marked |= {emit[0] for emit in item.opened() if emit[3] == compact({BREAKPOINT: 1})}
             stopped |= {put[1].partition("|")[2] for put in body.get("put", []) if put[1].startswith("stopped|")}
             paused = body.get("meta", {}).get("status", "PAUSED" if paused else "") == "PAUSED"
-        require(bool(self.breakpoints.get(run_id)) or not marked, f"run {run_id} stopped at a breakpoint that it has not")
+        require(
+            bool(self.breakpoints.get(run_id)) or not marked, f"run {run_id} stopped at a breakpoint that it has not"
+        )
 
     def _nothing_left(self, run_id: str) -> None:
         """Every node of a run that was not cut short has settled."""
