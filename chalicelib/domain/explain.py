@@ -66,7 +66,7 @@ def _entry(facts: Facts, token: Token, began: Began, usual: Mapping[str, int]) -
         "job_id": facts.make_job_id(began.job(facts.run_id, token.text)),
         "since": timestamp(began.at_ms),
     }
-    if token.index is not None:
+    if token.index is not None and not own:
         entry["index"] = token.index
     if UNDO in token.node:
         entry["compensation"] = True

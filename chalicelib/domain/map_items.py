@@ -104,7 +104,7 @@ def begin_draft(node: Node, token: Token, data: dict[str, Json]) -> Draft:
         draft.emits += [item_emit(node, attempt, index) for index in range(first)]
         return draft
     for start in range(0, first, PART):
-        fan = replace(attempt, node=f"$fan:items:{node.id}:{start}")
+        fan = replace(attempt, node=f"$fan:{node.id}", index=start)  # named as an item is: it ends with its map
         draft.emits.append(Emit(fan, "i", {"map": node.id, "from": start, "to": min(start + PART, first)}))
     return draft
 

@@ -15,6 +15,7 @@ from chalicelib.domain.ids import BEATEN, Scope, Token, bare, parse_token
 from chalicelib.domain.ir import Node, Plan
 from chalicelib.domain.node_kinds import beginning
 from chalicelib.domain.patch_board import Board
+from chalicelib.domain.records import parse_began
 from chalicelib.domain.state import ENDED
 
 State = Mapping[str, Mapping[str, str]]
@@ -74,6 +75,7 @@ def reset_draft(reset: Reset, state: State, epoch: int, *, held: str | None = No
     draft = Draft()
     for name, prefix in reset.within.items():
         _forget(draft, reset, state, name, prefix)
+    _drop_parts(draft, reset, state)
     _unresolve(draft, reset, state)
     for name in reset.within:
         if _begins(reset, draft, state, name):
@@ -99,6 +101,15 @@ def _forget(draft: Draft, reset: Reset, state: State, name: str, prefix: Scope) 
             draft.put.append(("last", where, "|".join(kept)))
         else:
             draft.drop.append(("last", where))
+
+
+def _drop_parts(draft: Draft, reset: Reset, state: State) -> None:
+    """Parts of wide work that these nodes had yet to begin are begun no more."""
+    for text in [name for name in state["tok"] if name.startswith("$fan:")]:
+        data, scope = parse_began(state["tok"][text]).data, parse_token(text).scope
+        edges = [reset.plan.edges[key] for key in data.get("edges", ()) if key in reset.plan.edges]
+        source = edges[0].source if edges else data.get("map")
+        draft.cancel += [text] if source is not None and reset.covers(source, scope) else []
 
 
 def _unresolve(draft: Draft, reset: Reset, state: State) -> None:

@@ -54,7 +54,7 @@ def emitted_before(
     meta = state["meta"] if known is None else known["meta"]
     if int(meta["no"]) < settled:
         effects.unjournaled(run_id, Written(settled, answer.record.split("|")[1], int(meta["lseq"])), work.origin)
-    if int(meta["mark"]) < int(meta["no"]):
+    if int(meta["mark"]) < int(meta["no"]):  # all that is seen here, also what others have just gone on with
         effects.unjournaled(run_id, Written(int(meta["no"]), meta["cid"], int(meta["lseq"])), work.origin)
     unsent: list[tuple[str, str]] = []
     if known is not None:
@@ -80,7 +80,7 @@ def _begin_unsent(
 
 def _map_of(work: Work) -> list[Work]:
     """The map of an item that was settled: it may have been the last one."""
-    if work.token.index is None:
+    if work.token.index is None or work.token.node.startswith("$fan:"):
         return []
     over = map_token(work.token)
     return [Work(replace(work.job, token=over.text), over, "inline", work.origin, proven=False)]

@@ -13,9 +13,10 @@ from chalicelib.domain.limits import Limits
 from chalicelib.domain.records import parse_began
 from chalicelib.engine.approvals import Decision, decide
 from chalicelib.engine.controls import cancel_run, pause_run, resume_run
+from chalicelib.engine.forks import ForkRequest, fork_run
 from chalicelib.engine.history import load_state
 from chalicelib.engine.ports import Outgoing
-from chalicelib.engine.redo import redrive_run
+from chalicelib.engine.redo import redrive_run, rerun_node
 from chalicelib.engine.supervise import detect_timeouts, sweep
 from tests.engine.harness import SECRET, Harness
 
@@ -334,3 +335,91 @@ def test_a_wrong_map_is_refused_at_its_place(change: dict, path: str) -> None:
     document["nodes"][0].update(change)
     _, problems, _ = check(document, limits=Limits())
     assert path in [problem.path for problem in problems]
+
+
+def wide(harness: Harness, count: int = 700, **more: object) -> str:
+    """A run whose map has begun two hundred of its items; the messages that begin the others are on their way."""
+    document = mapped(**more)
+    document["nodes"] += [{"id": "after", "type": "pass"}]
+    document["edges"] += [{"from": "all", "to": "after", "on": "failure"}]
+    run_id = harness.start(document, list(range(count)))
+    while len(begun(harness, run_id)) < 200:
+        harness.settle_batch()
+    return run_id
+
+
+def begun(harness: Harness, run_id: str, epoch: int = 0) -> list[str]:
+    names = harness.store.snapshot(run_id, ("dis",))["dis"]
+    return [name for name in names if name.startswith("all@[") and f"#{epoch}." in name]
+
+
+def parts(harness: Harness, run_id: str) -> list[str]:
+    return [name for name in harness.store.snapshot(run_id, ("tok",))["tok"] if name.startswith("$fan:")]
+
+
+@pytest.mark.parametrize("end", ["fails", "is skipped", "times out"])
+def test_32_items_of_a_map_that_is_over_begin_no_more(harness: Harness, end: str) -> None:
+    """The parts of a wide map that were still to begin did so after it: their tasks were sent, and the run waited."""
+    run_id = wide(harness)
+    token, ended = "all@#0.1", {"status": "completed", "result": ["instead"]}
+    if end == "fails":
+        token, ended = "all@[0]#0.1", {"status": "failed", "error": {"type": "Boom", "message": "no"}}
+    if end == "times out":
+        ended = {"status": "failed", "error": {"type": "Timeout", "message": "late", "retryable": False}}
+    record = harness.store.snapshot(run_id, ("tok",))["tok"][token]
+    job = job_id(parse_began(record).job(run_id, token), SECRET)
+    harness.coordinator.handle(
+        [json.dumps({"version": "1.0", "job_id": job, "run_id": run_id, "node_id": "all", **ended})]
+    )
+    assert parts(harness, run_id) == []
+    before = len(begun(harness, run_id))
+    while harness.settle_batch():
+        pass
+    assert len(begun(harness, run_id)) == before
+    assert harness.meta(run_id)["status"] == "COMPLETED", "nothing is waited for"
+    harness.drain()
+    harness.assert_fold_equals_store(run_id)
+
+
+def test_32_a_wide_map_that_loses_begins_no_further_items(harness: Harness) -> None:
+    nodes = [*mapped()["nodes"], {"id": "fast", "type": "queue", "config": {"queue": "tasks-own"}}]
+    nodes[1] |= {"join": {"any": True, "cancel_losers": True}}
+    ways = [{"from": "all", "to": "end"}, {"from": "fast", "to": "end"}]
+    run_id = harness.start({"nodes": nodes, "edges": ways}, list(range(500)))
+    while len(begun(harness, run_id)) < 200:
+        harness.settle_batch()
+    (message,) = harness.queues.receive("tasks-own")
+    task = json.loads(message.body)
+    harness.coordinator.handle([json.dumps({
+        "version": "1.0", "job_id": task["job_id"], "run_id": run_id, "node_id": "fast", "status": "completed",
+        "result": "fast"})])  # fmt: skip
+    assert parts(harness, run_id) == []
+    while harness.settle_batch():
+        pass
+    assert len(begun(harness, run_id)) == 200
+    assert harness.output(run_id)["end"] == "fast"
+    harness.assert_fold_equals_store(run_id)
+
+
+def test_32_a_map_that_is_run_again_begins_each_item_once(harness: Harness) -> None:
+    """Parts that were still to begin items of its first try did so beside those of the second."""
+    run_id = wide(harness, 500)
+    before = len(begun(harness, run_id))
+    rerun_node(harness.services, run_id, "all", "op")
+    assert parts(harness, run_id) == []
+    harness.drain()
+    assert len(begun(harness, run_id)) == before
+    assert len(begun(harness, run_id, 1)) == 500
+    assert harness.output(run_id)["end"] == [n * 3 for n in range(500)]
+    harness.assert_fold_equals_store(run_id)
+
+
+def test_32_a_fork_from_the_middle_of_a_wide_map_begins_each_item_once(harness: Harness) -> None:
+    """The fork took over the parts that were still to begin, beside the map that begins anew with all its items."""
+    run_id = wide(harness, 500)
+    seq = int(harness.meta(run_id)["seq"])
+    forked = fork_run(harness.services, ForkRequest("acme", "ann", run_id, from_seq=seq), "forked")
+    harness.drain()
+    assert len(begun(harness, forked, 1)) == 500
+    assert harness.output(forked)["end"] == [n * 3 for n in range(500)]
+    harness.assert_fold_equals_store(forked)

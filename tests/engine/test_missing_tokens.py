@@ -17,6 +17,7 @@ from tests.engine.test_step import edges, function
 from tests.engine.test_supervise import settle_all
 
 Json = Any
+WORK = {"type": "function", "config": {"handler": "echo"}}
 WAIT = {"id": "w", "type": "wait", "config": {"seconds": 600}}
 DOCUMENTS = {
     "a task": {"nodes": [function("a"), function("b")], "edges": edges("a:b")},
@@ -103,3 +104,29 @@ def test_going_on_with_an_undo_that_was_settled_before_changes_nothing(harness: 
     assert after | before == after
     harness.drain()
     assert_whole(harness, run_id, "FAILED")
+
+
+WIDE = {
+    "a fan-out": {"nodes": [function(f"n{i}") for i in range(150)]},
+    "a map": {"nodes": [{"id": "m", "type": "map", "config": {"items": list(range(150)), "body": WORK}}]},
+}
+
+
+@pytest.mark.parametrize("what", WIDE)
+def test_going_on_with_a_part_of_wide_work_that_was_settled_before_changes_nothing(harness: Harness, what: str) -> None:
+    """A second copy of the message found no data of the part, and its step crashed until it was a dead letter."""
+    run_id = harness.start(WIDE[what])
+    settle_all(harness)
+    dispatched = harness.store.snapshot(run_id, ("dis",))["dis"]
+    parts = [
+        job_id(parse_began(record).job(run_id, name), harness.services.secret)
+        for name, record in dispatched.items()
+        if name.startswith("$fan:")
+    ]
+    before = harness.store.snapshot(run_id, ("tok", "done", "val"))
+    assert len(parts) == 2
+    assert harness.coordinator.handle([continue_text([job]) for job in parts]) == set()
+    after = harness.store.snapshot(run_id, ("tok", "done", "val"))
+    assert (after["tok"], after["done"]) == (before["tok"], before["done"])
+    harness.drain()
+    assert_whole(harness, run_id)

@@ -191,3 +191,21 @@ def test_a_rerun_join_that_begins_at_once_is_not_begun_again_by_what_comes_later
     begun = [(e["node_id"], e["attempt"]) for e in harness.events(run_id) if e["type"] == "node_dispatched"]
     assert sorted(begun) == [("a", 1), ("b", 1), ("b", 2), ("j", 1), ("j", 2)]
     assert_whole(harness, run_id)
+
+
+def test_28_a_rerun_begins_nothing_twice_of_a_wide_fan_out_that_was_under_way(harness: Harness) -> None:
+    """The parts that were still to begin did so beside those of the second try: each node behind ran twice."""
+    names = [f"n{i}" for i in range(350)]
+    run_id = harness.start(
+        {"nodes": [function("a"), *map(function, names)], "edges": edges(*(f"a:{n}" for n in names))}
+    )
+    settle_all(harness)
+    harness.work_batch()
+    harness.settle_batch()
+    began = harness.store.snapshot(run_id, ("tok", "dis"))
+    assert [name for name in began["tok"] if name.startswith("$fan:")], "some are yet to begin"
+    rerun_node(harness.services, run_id, "a", "op")
+    harness.drain()
+    after = harness.store.snapshot(run_id, ("dis",))["dis"]
+    assert {name for name in after if name.endswith("#0.1")} == {name for name in began["dis"] if name.endswith("#0.1")}
+    assert_whole(harness, run_id)

@@ -1,3 +1,8 @@
+-- own(name): the node, or the token of it, that a timer stands for, or a part of a map's items that is to begin.
+local function own(name)
+  return (string.gsub(name, '^%$(%a+):', {retry = '', arm = '', fan = ''}))
+end
+
 -- chosen(c): the outstanding tokens that a commit cancels: all, those it names, and those within a map's instance.
 local function chosen(c)
   local found = {}
@@ -6,8 +11,7 @@ local function chosen(c)
     if redis.call('HEXISTS', KEYS.tok, token) == 1 then found[#found + 1] = token end
   end
   for _, token in ipairs(c.within and redis.call('HKEYS', KEYS.tok) or {}) do
-    local own = string.match(token, '^%$retry:(.*)$') or string.match(token, '^%$arm:(.*)$') or token
-    if string.sub(own, 1, #c.within) == c.within then found[#found + 1] = token end
+    if string.sub(own(token), 1, #c.within) == c.within then found[#found + 1] = token end
   end
   return found
 end
@@ -21,7 +25,7 @@ end
 -- a skip, a loser's edges, and a part of a fan-out, which by then starts nothing; not the part that begins a map's items.
 local function outlives(token)
   if string.sub(token, -2) == '.0' or string.sub(token, 1, 8) == '$beaten:' then return true end
-  return string.sub(token, 1, 5) == '$fan:' and not string.match(token, '^%$fan:items:[^:@]*:')
+  return string.sub(token, 1, 5) == '$fan:' and not string.find(token, '[', 1, true)
 end
 
 -- stop(c, cancel, beat): cancel what the commit says; where it cuts the run, nodes so that their edges are resolved.

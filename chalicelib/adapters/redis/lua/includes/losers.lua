@@ -1,4 +1,5 @@
--- beaten(emit): whether the node is skipped in this scope as a loser: then it starts no more, however it is reached.
+-- beaten(emit): whether the node is skipped in this scope as a loser: then it starts no more, however it is reached,
+-- nor begins to wait.
 local function beaten(emit)
   local own = string.match(emit[1], '^%$arm:(.*)$') or emit[1]
   local skip = string.gsub(own, '%.%d+$', '.0')
@@ -25,7 +26,7 @@ local function cancel_losers(groups, epoch, close, open, lost, dropped)
   end
   for _, token in ipairs(redis.call('HKEYS', KEYS.tok)) do
     local node, path, rest = string.match(token, '^([^@]*)@([^%[#]*)(.*)$')
-    node = string.match(node, '^%$retry:(.*)$') or string.match(node, '^%$arm:(.*)$') or node
+    node = own(node)
     local scope = around[node]
     local inside = scope and (scope == '' or path == scope or string.sub(path, 1, #scope + 1) == scope .. '/')
     if inside and string.sub(rest, -2) ~= '.0' then
