@@ -39,12 +39,12 @@ def test_nodes_and_their_timers_are_cancelled_and_their_edges_are_to_be_resolved
 
 
 def test_what_only_resolves_edges_goes_on_and_what_starts_work_of_the_cancelled_does_not(board: Board) -> None:
-    begin(board, "a", "$beaten:x", "$fan:s:0", "$fan:$start:0", "$fan:$patch1:s:0", "$fan:items:0", "$fan:items:m:0")
+    begin(board, "a", "$beaten:x", "$fan:s:0", "$fan:$start:0", "$fan:$patch1:s:0", "$fan:items:0")
     skip, item = Token("y", attempt=0), Token("m", index=3)
-    arming = Token("$arm:m", index=4)
-    board.commit(said(Draft(emits=[Emit(skip, "i", {"skip": 1}), Emit(item, "t"), Emit(arming, "i")])))
+    arming, part = Token("$arm:m", index=4), Token("$fan:m", index=100)
+    board.commit(said(Draft(emits=[Emit(skip, "i", {"skip": 1}), Emit(item, "t"), Emit(arming, "i"), Emit(part, "i")])))
     cut(board, "a", emits=emits("mend"))
-    assert sorted(board.item.cancelled) == ["$arm:m@[4]#0.1", "$fan:items:m:0@#0.1", "m@[3]#0.1"]
+    assert sorted(board.item.cancelled) == ["$arm:m@[4]#0.1", "$fan:m@[100]#0.1", "m@[3]#0.1"]
     assert board.item.lost == ()
     going_on = {"$beaten:x", "$fan:s:0", "$fan:$start:0", "$fan:$patch1:s:0", "$fan:items:0", "mend"}
     assert set(board.stored()["tok"]) == {f"{name}@#0.1" for name in going_on} | {"y@#0.0"}

@@ -8,7 +8,7 @@ from typing import Any
 
 from chalicelib.domain.ids import UNDO, Token, parse_token
 from chalicelib.engine.ports import RunState
-from tests.simulation.reference_state import Result
+from tests.simulation.reference_state import Result, named, node_of, work_of
 from tests.simulation.shared_reads import without
 
 Json = Any
@@ -32,7 +32,7 @@ def found(state: RunState, tasks: list[dict[str, Json]], document: dict[str, Jso
 
 
 def _place(task: dict[str, Json]) -> tuple[str, tuple[Any, ...]]:
-    return task["node_id"], tuple(task["loops"].items())
+    return named(task["node_id"], task.get("index")), tuple(task["loops"].items())
 
 
 def _undone(state: RunState, configs: dict[Any, Json], document: dict[str, Json]) -> dict[Any, Any]:
@@ -42,9 +42,10 @@ def _undone(state: RunState, configs: dict[Any, Json], document: dict[str, Json]
     for text, record in state["done"].items():
         token, status = parse_token(text), record.split("|")[3]
         if text.startswith(UNDO) and status != "RETRIED":
-            key = (token.node.removeprefix(UNDO), token.scope)
+            node = token.node.removeprefix(UNDO)
+            key = (named(node, token.index), token.scope)
             value = json.loads(state["val"][token.value_key].split("|", 1)[1])
-            given = {"value": value["o"]} if key[0] in inline and "o" in value else configs.get(key)
+            given = {"value": value["o"]} if node in inline and "o" in value else configs.get(key)
             undone[key] = (status, given)
     return undone
 
@@ -66,28 +67,36 @@ def _ends(state: RunState) -> list[tuple[Token, str]]:
 
 def _executions(state: RunState) -> Counter[tuple[Any, ...]]:
     shown = {"RETRIED": "FAILED"}
-    return Counter((t.node, t.scope, t.attempt, shown.get(status, status)) for t, status in _ends(state))
+    ends = ((named(token.node, token.index), token, status) for token, status in _ends(state))
+    return Counter((name, token.scope, token.attempt, shown.get(status, status)) for name, token, status in ends)
 
 
 def _node_status(state: RunState, node: str) -> str:
     """The newest scope instance's newest attempt."""
-    settled = [(tuple(n for _, n in t.scope), t.attempt, status) for t, status in _ends(state) if t.node == node]
+    settled = [
+        (tuple(n for _, n in t.scope), t.attempt, status)
+        for t, status in _ends(state)
+        if (t.node, t.index) == (node, None)
+    ]
     return max(settled)[2] if settled else "PENDING"
 
 
-def differences(engine: Found, result: Result, document: dict[str, Json]) -> list[str]:
-    """What engine and reference do not agree on, one sentence each."""
-    wanted = result.agreed()
+def differences(engine: Found, result: Result, document: dict[str, Json], *, in_order: bool = False) -> list[str]:
+    """What engine and reference do not agree on, one sentence each; `in_order` if both settled in the same order."""
+    wanted = result.agreed(in_order=in_order)
+    engine |= {} if in_order else result.without_loose_items(engine)
     if result.cut_short:
         _blur(engine, wanted)
     if wanted["error"] is None and len(result.failures) > 1:
         engine["error"] = None
     sent, wanted["tasks"] = engine.pop("tasks"), _function_tasks(wanted["tasks"], document)
     nodes, executions = engine.pop("nodes"), engine.pop("executions")
+    both = executions | wanted["executions"]
+    wanted["executions"] = {e: n for e, n in wanted["executions"].items() if e in executions or not _unbegun_item(e)}
     undone = engine.pop("undone")
     lines = _difference(engine, wanted) + _mapping("undone", undone, wanted["undone"])
     lines += _mapping("nodes", nodes, wanted["nodes"]) + _mapping("executions", executions, wanted["executions"])
-    cancelled = {(node, scope) for node, scope, attempt, s in executions if s == "CANCELLED" and attempt == 1}
+    cancelled = {(node, scope) for node, scope, attempt, s in both if s == "CANCELLED" and attempt == 1}
     for key in cancelled - set(sent):  # begun and cancelled at once: it may never have been sent
         wanted["tasks"].pop(key, None)
     return lines + _mapping("tasks", sent, wanted["tasks"])
@@ -105,6 +114,11 @@ def _blur(engine: Found, wanted: Found) -> None:
     wanted["executions"] = Counter({e: n for e, n in wanted["executions"].items() if e not in unbegun})
 
 
+def _unbegun_item(execution: tuple[Any, ...]) -> bool:
+    """Whether this may be an item of a wide map that was cancelled before the part with it in it had begun."""
+    return "[" in execution[0] and execution[2:] == (1, "CANCELLED")
+
+
 def _difference(engine: Found, wanted: Found) -> list[str]:
     return [
         f"{name}: the engine has {value!r}, the reference {wanted[name]!r}"
@@ -114,8 +128,13 @@ def _difference(engine: Found, wanted: Found) -> list[str]:
 
 
 def _function_tasks(tasks: dict[Any, Any], document: dict[str, Json]) -> dict[Any, Any]:
-    functions = {node["id"] for node in document["nodes"] if node["type"] in ("function", "http", "queue")}
-    return {key: without(config) for key, config in tasks.items() if key[0] in functions and config is not None}
+    maps = {node["id"] for node in document["nodes"] if node["type"] == "map"}
+    sent = {node["id"] for node in document["nodes"] if work_of(node)["type"] in ("function", "http", "queue")}
+    return {
+        key: without(config)
+        for key, config in tasks.items()
+        if node_of(key[0]) in sent and (key[0] not in maps) and config is not None
+    }
 
 
 def _mapping(name: str, engine: dict[Any, Any], wanted: dict[Any, Any]) -> list[str]:

@@ -96,7 +96,8 @@ def _agrees(world: World, run: SimulatedRun, *, racing: bool) -> None:
     tasks = [task for task in world.queues.tasks if task["run_id"] == run.run_id]
     if racing:
         shared_reads.judge(items, tasks, run.document, SECRET)
-    order = None if not racing else JournalOrder(run.run_id, items)
+    maps = [node["id"] for node in run.document["nodes"] if node["type"] == "map"]
+    order = None if not racing else JournalOrder(run.run_id, items, maps)
     calls = world.family.calls(run)
     notes: Counter[str] = Counter()
     try:
@@ -106,7 +107,8 @@ def _agrees(world: World, run: SimulatedRun, *, racing: bool) -> None:
             raise
     if racing and notes[HARMLESS]:
         return
-    lines = differences(found(state, tasks, run.document), wanted, run.document)
+    lines = differences(found(state, tasks, run.document), wanted, run.document, in_order=racing)
+    lines += world.audit.chains[run.run_id].maps.differences(wanted.maps)
     require(not lines, f"run {run.run_id} ends otherwise than in the reference:\n" + "\n".join(lines))
     kin.judge(world, run, calls)
 

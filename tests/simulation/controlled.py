@@ -24,7 +24,7 @@ from tests.simulation.clients import Intent, added, edge
 from tests.simulation.drawn import TIMEOUT_MS, SimulatedRun
 from tests.simulation.invariants import require
 from tests.simulation.reference_graph import Scope
-from tests.simulation.reference_state import Outcome
+from tests.simulation.reference_state import Outcome, node_of
 from tests.simulation.rough import RoughWorld
 from tests.simulation.world import Option
 
@@ -32,6 +32,8 @@ Json = Any
 #: What clients of one world ask for: some only patch and pause, and then no node may be left behind.
 PATCHING = ("patch", "patch", "pause")
 ALL = ("patch", "pause", "cancel", "redrive", "redrive", "rerun", "rerun", "skip", "skip", "read")
+#: What they ask for of maps.
+OF_MAPS = ("skip", "skip", "rerun")
 #: Action -> the event that says so in the journal.
 SAID = {"cancel": "run_cancelled", "redrive": "run_redriven", "rerun": "run_redriven", "pause": "run_paused"}
 
@@ -49,11 +51,18 @@ class ControlledWorld(RoughWorld):
         self.breakpoints = {run_id: self._drawn(run) for run_id, run in self.runs.items()}
         self.clients.open.clear()
         self.clients.want(PATCHING if self.patching_only else ALL, list(self.runs), self.rng.choice([2, 4, 8]))
+        self.clients.at_work = self._is_at_work
+        for run in self.runs.values() if not self.patching_only else ():
+            maps = [node["id"] for node in run.document["nodes"] if node["type"] == "map"]
+            self.clients.want_of(OF_MAPS, run.run_id, maps)
 
     def _prepared(self, run: SimulatedRun) -> SimulatedRun:
         """Now and then the run itself has a timeout."""
         if not self.patching_only and self.rng.random() < 0.2:
             run.document["timeout_ms"] = TIMEOUT_MS
+        for node in run.document["nodes"]:
+            if node["type"] == "map" and self.rng.random() < 0.2:
+                node["timeout_ms"] = 1000 * self.rng.randrange(1, 10)
         return self._answering(run)
 
     def _answering(self, run: SimulatedRun) -> SimulatedRun:
@@ -61,7 +70,9 @@ class ControlledWorld(RoughWorld):
         known = {node["id"] for node in run.document["nodes"]}
 
         def behave(name: str, scope: Scope, attempt: int) -> Outcome:
-            return run.behave(name, scope, attempt) if name in known else Outcome(output={"n": 0, "node": name})
+            return (
+                run.behave(name, scope, attempt) if node_of(name) in known else Outcome(output={"n": 0, "node": name})
+            )
 
         return replace(run, behave=behave)
 
@@ -93,13 +104,17 @@ class ControlledWorld(RoughWorld):
             if stands and self._dice.random() < chance:
                 self.clients.open.append(Intent("resume", run_id, f"at {len(chain.items)}"))
 
+    def _is_at_work(self, intent: Intent) -> bool:
+        chain = self.audit.chains.get(intent.run_id)
+        return chain is not None and chain.maps.is_at_work(intent.node)
+
     def _answer(self, task: dict[str, Json]) -> str | None:
         text, name = super()._answer(task), task["node_id"]
         if text is None:
             return None
         signal, dice = json.loads(text), random.Random(task["job_id"])
         if signal["status"] == "completed" and not task["loops"] and dice.random() < 0.15:
-            new = f"by_{name}"[:60]
+            new = f"by_{name}{task.get('index', '')}"[:60]
             signal["patch"] = {"operations": [added(new), edge(name, new)], "description": "more"}
         return json.dumps(signal)
 

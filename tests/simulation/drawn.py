@@ -15,7 +15,7 @@ from chalicelib.domain.limits import Limits
 from tests.simulation.generate import behaviour, run_input, workflow
 from tests.simulation.reference_calls import DEPTH, Path
 from tests.simulation.reference_graph import Graph
-from tests.simulation.reference_state import Behave
+from tests.simulation.reference_state import Behave, work_of
 
 Json = Any
 #: Every `timeout_ms`: longer than any world is busy without an idle moment, so that no worker's answer comes too late.
@@ -46,7 +46,7 @@ def draw(rng: random.Random, seed: int, *, racing: bool, mixed: bool = False) ->
             _share(rng, document)
             document = _cleaned_up(document)
         run_id = f"run-{seed}-{number}"
-        runs.append(SimulatedRun(run_id, document, run_input(rng), behaviour(rng, document), (run_id,)))
+        runs.append(SimulatedRun(run_id, document, run_input(rng, document), behaviour(rng, document), (run_id,)))
     return runs
 
 
@@ -90,12 +90,13 @@ def _share(rng: random.Random, document: dict[str, Json]) -> None:
     document["vars"]["shared"] = 0
     for node in document["nodes"]:
         if set(node.get("set", {})) & {"v0", "v1"}:
-            node["set"] = {"shared": "${output.n}"}
+            node["set"] = {"shared": next(iter(node["set"].values()))}
     loops = Graph(document).loops
     once = [name for name in loops if not loops[name]]
     for node in document["nodes"]:
-        if node["type"] == "function" and once and rng.random() < 0.6:
-            _read(node["config"], rng.choice(once), document)
+        work = work_of(node)
+        if work["type"] == "function" and once and rng.random() < 0.6:
+            _read(work["config"], rng.choice(once), document)
 
 
 def _read(config: dict[str, Json], name: str, document: dict[str, Json]) -> None:

@@ -14,10 +14,11 @@ import random
 from typing import Any
 
 from tests.simulation.generate_calls import LEVELS
+from tests.simulation.generate_maps import MANY, SIZES, item_of
 from tests.simulation.generate_pieces import Pieces
 from tests.simulation.generate_text import Around, reference, template
 from tests.simulation.reference_graph import Scope
-from tests.simulation.reference_state import UNDO_ATTEMPTS, Behave, Outcome
+from tests.simulation.reference_state import UNDO_ATTEMPTS, Behave, Outcome, node_of
 
 ERRORS = ("Boom", "Flaky")
 
@@ -64,12 +65,13 @@ def _undo(document: dict[str, Any]) -> None:
     document["on_failure"] = "compensate"
     params = {"undo": "${output}", "v": "${vars.v0}"}
     for node in document["nodes"]:
-        if node["type"] in ("fail", "succeed") or rng.random() < 0.3:
+        if node["type"] in ("fail", "succeed") or (rng.random() < 0.3 and node["type"] != "map"):
             continue
+        own = {**params, "of": ["${item}", "${index}"]} if node["type"] == "map" else params
         if rng.random() < 0.3:
-            node["compensate"] = {"type": "transform", "config": {"value": rng.choice([params, "${output.none.n}"])}}
+            node["compensate"] = {"type": "transform", "config": {"value": rng.choice([own, "${output.none.n}"])}}
             continue
-        node["compensate"] = {"type": "function", "config": {"handler": "echo", "params": params}}
+        node["compensate"] = {"type": "function", "config": {"handler": "echo", "params": own}}
         node.setdefault("metadata", {}).setdefault("sim", {})["undo"] = rng.choice([0.0, 0.2, 0.6])
         if rng.random() < 0.5:
             node["compensate"]["retry"] = {"max_attempts": 2, "backoff_ms": 1}
@@ -82,17 +84,20 @@ def _output(rng: random.Random, here: Around, pieces: Pieces) -> Any:
     return {"seen": seen, "wanted": wanted, "more": template(rng, here)}
 
 
-def run_input(rng: random.Random) -> dict[str, Any]:
-    """An input that generated workflows understand."""
-    return {"x": rng.randrange(5), "items": [rng.randrange(9) for _ in range(rng.randrange(4))]}
+def run_input(rng: random.Random, document: dict[str, Any] | None = None) -> dict[str, Any]:
+    """An input that generated workflows understand; with many items where the document has a map over them."""
+    given: dict[str, Any] = {"x": rng.randrange(5), "items": [rng.randrange(9) for _ in range(rng.randrange(4))]}
+    if document is not None and any(node.get("config", {}).get("items") == MANY for node in document["nodes"]):
+        given["many"] = list(range(rng.choice(SIZES)))
+    return given
 
 
 def behaviour(rng: random.Random, document: dict[str, Any]) -> Behave:
     """Workers for a document: the same answer whenever the same attempt is asked for.
 
     A node fails only where its `metadata.sim` says so: `fail` is the share of failing attempts, `undo` that of what
-    undoes it, `final` the share of failures that are not retryable. Outputs are `{"n": 0..4, "node": id}`, with
-    `next_nodes` where a branch needs them.
+    undoes it, `final` the share of failures that are not retryable, `error` their one type. Outputs are
+    `{"n": 0..4, "node": id}`, with `next_nodes` where a branch needs them, and `items` where it says `items`.
     """
     seed = rng.getrandbits(64)
     nodes = {node["id"]: node for node in document["nodes"]}
@@ -101,11 +106,15 @@ def behaviour(rng: random.Random, document: dict[str, Any]) -> Behave:
     def behave(name: str, scope: Scope, attempt: int) -> Outcome:
         digest = hashlib.sha256(f"{seed}|{name}|{scope!r}|{attempt}".encode()).digest()
         chance = random.Random(int.from_bytes(digest[:8], "big"))
-        odds = nodes[name].get("metadata", {}).get("sim", {})
+        node = nodes[node_of(name)]
+        odds = node.get("metadata", {}).get("sim", {})
         if chance.random() < odds.get("undo" if attempt > UNDO_ATTEMPTS else "fail", 0.0):
-            return Outcome("failed", None, chance.choice(ERRORS), chance.random() >= odds.get("final", 0.0))
+            error = odds.get("error") or chance.choice(ERRORS)
+            return Outcome("failed", None, error, chance.random() >= odds.get("final", 0.0))
         output: dict[str, Any] = {"n": chance.randrange(5), "node": name}
-        choices = nodes[name].get("branch", {}).get("available_next_nodes", [])
+        choices = node.get("branch", {}).get("available_next_nodes", [])
+        if "items" in odds:
+            output["items"] = [item_of(chance) for _ in range(chance.randrange(6))]
         if choices:
             output["next_nodes"] = chance.sample(choices, k=chance.randrange(len(choices) + 1))
         return Outcome(output=output)

@@ -10,6 +10,7 @@ from typing import Any
 from tests.simulation.generate_calls import LEVELS, guarded_step
 from tests.simulation.generate_kinds import add_kind
 from tests.simulation.generate_loops import add_loop
+from tests.simulation.generate_maps import add_map
 from tests.simulation.generate_text import Around, condition, condition_form, number, template
 
 _DEEPEST = 4
@@ -109,7 +110,12 @@ class Pieces:
     def piece(self, here: Around) -> Piece:
         if self.left <= 2 or here.depth >= _DEEPEST or self.chance(0.3):
             return self.leaf(here)
-        return self.rng.choice([self.parallel, self.branch, self.guarded, self.loop])(here)
+        return self.rng.choice([self.parallel, self.branch, self.guarded, self.loop, *[self.map] * 2 * self.mixed])(
+            here
+        )
+
+    def map(self, here: Around) -> Piece:
+        return add_map(self, here)
 
     def loop(self, here: Around) -> Piece:
         return add_loop(self, here)

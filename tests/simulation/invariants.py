@@ -16,19 +16,14 @@ from chalicelib.domain.journal import Item, expand, parse_item
 from chalicelib.domain.state import ENDED
 from chalicelib.engine.dispatch import CALLBACK_MS
 from chalicelib.engine.ports import JournalItem, RunState
+from tests.simulation.invariants_maps import MapWatch
 from tests.simulation.kinship import Kinship
+from tests.simulation.violations import Violation as Violation
+from tests.simulation.violations import require as require
 
 Json = Any
-
-
-class Violation(AssertionError):
-    """An invariant does not hold."""
-
-
-def require(holds: bool, sentence: str) -> None:
-    """Raises Violation with this sentence."""
-    if not holds:
-        raise Violation(sentence)
+#: Jobs that one message may name, however many there are.
+MOST_JOBS = 100
 
 
 @dataclass(slots=True)
@@ -45,6 +40,7 @@ class Chain:
     #: Node instance -> commit by which it completed last; the commit whose work was undone last.
     completed: dict[str, int] = field(default_factory=dict)
     undone: int = 1 << 60
+    maps: MapWatch = field(default_factory=MapWatch)
     status: str = "PENDING"
     #: Token -> when its time began, in milliseconds; None while a pause holds it.
     counts: dict[str, int | None] = field(default_factory=dict)
@@ -133,6 +129,7 @@ class Audit:
             chain.opened.add(emit[0])
         for token in (*item.cancelled, *item.lost):
             self._close(chain, token, "CANCELLED", place)
+        chain.maps.follow(item, place)
         chain.status = body.get("meta", {}).get("status", chain.status)
         self._count(chain, item)
         outstanding = {token for token in chain.opened - chain.closed if not token.startswith("$end")}
@@ -178,6 +175,7 @@ class Audit:
         raw = json.loads(body)
         require(not queue.endswith("-dlq"), f"a message went to {queue}: {body[:300]}")
         jobs = raw["jobs"] if "jobs" in raw else [raw["job_id"]]
+        require(len(jobs) <= MOST_JOBS, f"a message for {queue} names {len(jobs)} jobs")
         for text in jobs:
             job = parse_job_id(text, self._secret)
             items = self.chains.get(job.run_id, Chain()).items

@@ -17,6 +17,7 @@ LUA = "chalicelib/adapters/redis/lua"
 ROUGH, CONTROLLED, RACING = (check.ROUGH, 4), (check.CONTROLLED, 8), (0, check.RACING_EVERY)
 #: Worlds of all node types, without and with every fault.
 MIXED, MIXED_ROUGH = (check.MIXED[0], 16), (check.MIXED[2], 16)
+MAPPED = (check.MIXED[0], 16)
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,15 @@ BUGS = (
     Bug("undos run in the order of completion", "chalicelib/domain/compensation.py",
         "key=lambda entry: -entry[2])", "key=lambda entry: entry[2])"),
     Bug("losers run on", f"{LUA}/commit.lua", "if arrival[8] then", "if false then"),
+    Bug("a map begins all its items at once", "chalicelib/domain/map_items.py",
+        'first = min(data["window"], data["items"])', 'first = data["items"]', MAPPED),
+    Bug("a map waits for all its items although too many have failed", f"{LUA}/includes/maps.lua",
+        "failed > tonumber(most) or done + failed >= items", "done + failed >= items", MAPPED),
+    Bug("items outlive their map", "chalicelib/domain/decide.py",
+        'draft.cancel_within = f"{token.instance}["', "pass", MAPPED),
+    Bug("a map takes the first item's template for all", "chalicelib/engine/loading.py",
+        '"item": self._pages.item(self._listed[key], token.index)', '"item": self._pages.item(self._listed[key], 0)',
+        MAPPED),
     Bug("what the store alone knows is not written before a rebuild", "chalicelib/engine/rebuild.py",
         '            _write_tail(services, run_id, stored["meta"])\n', "            pass\n", ROUGH),
     Bug("a rebuild is installed although the run moved on", f"{LUA}/install.lua",

@@ -15,11 +15,21 @@ import random
 from collections import Counter
 from typing import Any
 
-from tests.simulation.reference_board import Board
 from tests.simulation.reference_calls import Calls
 from tests.simulation.reference_cel import CelError, render
 from tests.simulation.reference_graph import Edge, Scope
-from tests.simulation.reference_state import UNDO_ATTEMPTS, Behave, Outcome, Place, Result, Schedule, Unit
+from tests.simulation.reference_maps import Maps
+from tests.simulation.reference_state import (
+    UNDO_ATTEMPTS,
+    Behave,
+    Outcome,
+    Place,
+    Result,
+    Schedule,
+    Unit,
+    node_of,
+    retried,
+)
 
 _STEP_LIMIT = 100_000
 
@@ -40,7 +50,7 @@ def run(
     return made.result()
 
 
-class _Run(Board):
+class _Run(Maps):
     """Settles units and decides which edges they take."""
 
     #: What its nodes may call.
@@ -52,7 +62,7 @@ class _Run(Board):
         for _ in range(_STEP_LIMIT):
             if not self.units or self.final:
                 break
-            self.settle(self.units.pop(self.choose()))
+            self.settle(self.choose())
         else:
             raise RuntimeError("the run does not end")
         for unit in self.units:
@@ -63,7 +73,7 @@ class _Run(Board):
         cut_short = bool(self.final) or self.survivors is not None
         nodes = {name: self.status(name) for name in self.graph.nodes}
         state = (+self.executions, self.vars, self.tasks, self.undone, self.failures, cut_short, self.notes)
-        return Result(status, self.error, output, nodes, *state)
+        return Result(status, self.error, output, nodes, *state, self.begun_maps())
 
     def ending(self) -> tuple[str, Any]:
         """Status and output of a run with nothing outstanding."""
@@ -81,9 +91,9 @@ class _Run(Board):
     def roll_back(self) -> None:
         """Undoes what is completed, newest first, one at a time; what fails is passed over."""
         for name, scope in reversed(self.completed):
-            body, place = self.graph.nodes[name].get("compensate"), self.places[name][scope]
-            if body is not None and place.status == "COMPLETED":
-                self.undone[(name, scope)] = self.undo(name, scope, body, {"output": place.output})
+            body, given = self.graph.nodes[node_of(name)].get("compensate"), self.to_undo(name, scope)
+            if body is not None and given is not None:
+                self.undone[(name, scope)] = self.undo(name, scope, body, given)
 
     def undo(self, name: str, scope: Scope, body: dict[str, Any], extra: dict[str, Any]) -> tuple[str, Any]:
         try:
@@ -93,23 +103,31 @@ class _Run(Board):
             return "FAILED", None
         for attempt in range(1, _STEP_LIMIT):
             outcome = Outcome() if body["type"] == "transform" else self.behave(name, scope, UNDO_ATTEMPTS + attempt)
-            if outcome.status == "completed" or not _retried(body.get("retry", {}), attempt, outcome):
+            if outcome.status == "completed" or not retried(body.get("retry", {}), attempt, outcome):
                 break
         done = "COMPLETED" if outcome.status == "completed" else "FAILED"
         self.notes[f"undo {done}"] += 1
         return done, config
 
-    def choose(self) -> int:
+    def choose(self) -> Unit:
+        """The unit that is settled next; it is outstanding no more."""
+        ready = [unit for unit in self.units if self.is_ready(unit)]
         if isinstance(self.schedule, random.Random):
-            return self.schedule.randrange(len(self.units))
-        return self.schedule(self.units) if self.schedule else 0
+            place = self.schedule.randrange(len(ready))
+        else:
+            place = self.schedule(ready) if self.schedule else 0
+        self.units.remove(ready[place])
+        return ready[place]
 
     def settle(self, unit: Unit) -> None:
+        if self.of_map(unit):
+            return self.settle_of_map(unit)
         outcome = self.perform(unit)
         if outcome.status == "failed":
             self.fail(unit, outcome)
         else:
             self.complete(unit, outcome.output)
+        return None
 
     def perform(self, unit: Unit) -> Outcome:
         kind = self.graph.nodes[unit.node]["type"]
@@ -212,7 +230,7 @@ class _Run(Board):
     def fail(self, unit: Unit, outcome: Outcome) -> None:
         error = {"type": outcome.error, "message": outcome.error}
         self.record(unit, "FAILED", None, error)
-        if _retried(self.graph.nodes[unit.node].get("retry", {}), unit.attempt, outcome):
+        if retried(self.graph.nodes[unit.node].get("retry", {}), unit.attempt, outcome):
             self.notes["retry"] += 1
             return self.start(unit.node, unit.scope, unit.inflow, unit.attempt + 1)
         env = self.env(unit.scope, {"output": None, "error": error})
@@ -241,12 +259,6 @@ class _Run(Board):
             if not fired and not self.leads_nowhere(edge.target, target):
                 return False
         return bool(self.graph.out[name])
-
-
-def _retried(retry: dict[str, Any], attempt: int, outcome: Outcome) -> bool:
-    wanted = "retry_on" not in retry or outcome.error in retry["retry_on"]
-    barred = outcome.error in retry.get("no_retry_on", [])
-    return outcome.retryable and attempt < retry.get("max_attempts", 1) and wanted and not barred
 
 
 def _named(output: Any) -> Any:

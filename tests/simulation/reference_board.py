@@ -84,9 +84,9 @@ class Board:
     # Units.
 
     def start(self, name: str, scope: Scope, inflow: dict[str, Any], attempt: int = 1) -> None:
-        unit = Unit(name, scope, attempt, dict(inflow))
+        unit = Unit(name, scope, attempt, dict(inflow), arming=self.graph.nodes[name]["type"] == "map")
         try:
-            unit.config = render(self.graph.nodes[name].get("config", {}), self.env(scope, {}))
+            unit.config = render(self.own_config(name), self.env(scope, {}))
         except CelError:
             unit.bad_config = True
         self.tasks.setdefault((name, scope), unit.config)
@@ -96,11 +96,18 @@ class Board:
         if self.survivors is not None:
             self.survivors.add(name)
 
+    def own_config(self, name: str) -> dict[str, Any]:
+        """The config that a node is started with: a map's body is rendered for each item."""
+        node = self.graph.nodes[name]
+        config: dict[str, Any] = node.get("config", {})
+        return config if node["type"] != "map" else {key: value for key, value in config.items() if key != "body"}
+
     def record(self, unit: Unit, status: str, output: Any = None, error: dict[str, str] | None = None) -> None:
-        place = self.place(unit.node, unit.scope)
-        place.status, place.output, place.error, place.attempt = status, output, error, unit.attempt
-        self.executions[(unit.node, unit.scope, unit.attempt, status)] += 1
-        self.completed += [(unit.node, unit.scope)] if status == "COMPLETED" else []
+        if unit.index is None:
+            place = self.place(unit.node, unit.scope)
+            place.status, place.output, place.error, place.attempt = status, output, error, unit.attempt
+        self.executions[(unit.name, unit.scope, unit.attempt, status)] += 1
+        self.completed += [(unit.name, unit.scope)] if status == "COMPLETED" else []
 
     def cancel(self, units: list[Unit]) -> None:
         self.units = [unit for unit in self.units if unit not in units]
@@ -108,7 +115,8 @@ class Board:
             self.notes["cancelled"] += 1
             self.record(unit, "CANCELLED")
         for unit in units:
-            self.route(unit.node, unit.scope, [], None)
+            if unit.index is None:
+                self.route(unit.node, unit.scope, [], None)
 
     # Routing.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.simulation.reference_graph import Scope
 
-#: (node, scope, attempt, status); a skipped node has attempt 0.
+#: (node, scope, attempt, status); a skipped node has attempt 0. An item of a map is named as `n3[0]`.
 Execution = tuple[str, Scope, int, str]
 
 
@@ -31,6 +31,29 @@ class Outcome:
 Behave = Callable[[str, Scope, int], Outcome]
 
 
+def named(node: str, index: int | None) -> str:
+    """How an execution is named: by its node, or as that node's item at `index`."""
+    return node if index is None else f"{node}[{index}]"
+
+
+def work_of(node: dict[str, Any]) -> dict[str, Any]:
+    """What is worked: the node, or its body where it is a map."""
+    body: dict[str, Any] = node["config"]["body"] if node["type"] == "map" else node
+    return body
+
+
+def node_of(name: str) -> str:
+    """The node of an execution's name."""
+    return name.split("[", 1)[0]
+
+
+def retried(retry: dict[str, Any], attempt: int, outcome: Outcome) -> bool:
+    """Whether this retry policy gives a failed attempt another one."""
+    wanted = "retry_on" not in retry or outcome.error in retry["retry_on"]
+    barred = outcome.error in retry.get("no_retry_on", [])
+    return outcome.retryable and attempt < retry.get("max_attempts", 1) and wanted and not barred
+
+
 @dataclass(eq=False)
 class Unit:
     """One outstanding piece of work: an attempt of a node in a scope, with its resolved config."""
@@ -41,6 +64,14 @@ class Unit:
     inflow: dict[str, Any]
     config: Any = None
     bad_config: bool = False
+    #: Of an item of a map.
+    index: int | None = None
+    #: A map that has yet to find out its items.
+    arming: bool = False
+
+    @property
+    def name(self) -> str:
+        return named(self.node, self.index)
 
 
 #: Which of the outstanding units is settled next: by chance, or as a function of them says.
@@ -84,9 +115,11 @@ class Result:
     cut_short: bool
     #: How often each rule came into play, by name.
     notes: Counter[str]
+    #: (node, scope) of a map that began -> how many items it has, how many may be at work at a time, how many may fail.
+    maps: dict[tuple[str, Scope], tuple[int, int, int]] = field(default_factory=dict)
 
-    def agreed(self) -> dict[str, Any]:
-        """What two correct engines must agree on.
+    def agreed(self, *, in_order: bool = False) -> dict[str, Any]:
+        """What two correct engines must agree on; `in_order` where both settle in the same order.
 
         Left out: which of several unhandled failures was first; and in a run that was cut short, whether a node that
         never started is PENDING or SKIPPED, since the contract does not say how far skips spread by then.
@@ -94,7 +127,7 @@ class Result:
         idle = {"PENDING", "SKIPPED"}
         nodes = {n: "IDLE" if self.cut_short and s in idle else s for n, s in self.nodes.items()}
         executions = {e: n for e, n in self.executions.items() if not (self.cut_short and e[3] == "SKIPPED")}
-        return {
+        found = {
             "status": self.status,
             "error": self.error if len(self.failures) <= 1 else None,
             "output": self.output,
@@ -104,3 +137,15 @@ class Result:
             "tasks": self.tasks,
             "undone": self.undone,
         }
+        return found if in_order else self.without_loose_items(found)
+
+    def without_loose_items(self, found: dict[str, Any]) -> dict[str, Any]:
+        """Less the items of maps that failed: how many had run by then is a matter of the schedule."""
+        loose = {key for key in self.maps if (*key, 1, "FAILED") in self.executions}
+        names = ("executions", "tasks", "undone")
+        return found | {n: {k: v for k, v in found[n].items() if not is_item(k, loose)} for n in names}
+
+
+def is_item(key: tuple[Any, ...], maps: Container[tuple[str, Scope]]) -> bool:
+    """Whether (name, scope, …) names an item of one of these maps."""
+    return "[" in key[0] and (node_of(key[0]), key[1]) in maps

@@ -27,7 +27,7 @@ def judge(items: list[JournalItem], tasks: list[dict[str, Json]], document: dict
     for item in (parse_item(item.text) for item in items):
         shared += [(item.no, json.loads(text)) for name, text in item.body.get("vars", []) if name == "shared"]
         token, status, _ = item.body.get("settle") or ("$none@#0.0", "", "")
-        if status == "COMPLETED":
+        if status == "COMPLETED" and "[" not in token:
             completed.setdefault(parse_token(token).node, item.no)
     configs = {node["id"]: json.dumps(node.get("config")) for node in document["nodes"]}
     for task in tasks:

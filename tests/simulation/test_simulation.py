@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from chalicelib.domain.journal import expand
-from tests.simulation import kin
+from tests.simulation import kin, seen_maps
 from tests.simulation.check import CONTROLLED, ROUGH, Failed, check
 from tests.simulation.controlled import ALL
 from tests.simulation.rough import LOSSES, PORTS, RoughWorld
@@ -97,6 +97,8 @@ def test_the_rough_worlds_know_every_fault_and_every_client(world_redis: redis.R
     for who in ("sweep", "timeouts", "letter", "client", "start", "step"):
         assert any(line.startswith(who) and line.endswith(": Killed") for line in lines), f"no {who} ever died"
     assert any(line.endswith(": PartlySent") for line in lines)
+    missed = seen_maps.WANTED - {word for world in worlds for word in seen_maps.seen(world)}
+    assert not missed, f"no world has shown: {missed}"
     answered = {intent.kind for world in worlds if isinstance(world, RoughWorld) for intent in world.clients.answered}
     assert answered == {"read", "pause", "resume", *ALL}
     events = {event["type"] for world in worlds for text in _shown(world) for event in text}

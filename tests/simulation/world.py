@@ -37,7 +37,7 @@ from tests.simulation.drawn import TIMEOUT_MS, SimulatedRun, draw
 from tests.simulation.family import Family
 from tests.simulation.invariants import Audit, require
 from tests.simulation.ports import SIGNALS, WatchedJournal, WatchedQueues, WatchedStore, pausing
-from tests.simulation.reference_state import UNDO_ATTEMPTS
+from tests.simulation.reference_state import UNDO_ATTEMPTS, named
 from tests.simulation.strands import Killed, Strand, Strands
 from tests.simulation.unheard import UNHEARD
 
@@ -288,7 +288,8 @@ class World:
     def _answer(self, task: dict[str, Json]) -> str | None:
         """The worker's signal; None where it will never be heard of again."""
         attempt = task["attempt"] + (UNDO_ATTEMPTS if "compensation" in task else 0)
-        outcome = self.runs[task["run_id"]].behave(task["node_id"], tuple(task["loops"].items()), attempt)
+        name = named(task["node_id"], task.get("index"))
+        outcome = self.runs[task["run_id"]].behave(name, tuple(task["loops"].items()), attempt)
         signal = {"version": "1.0", **{name: task[name] for name in ("job_id", "run_id", "node_id")}}
         if self.family.documents:
             signal["metadata"] = {"tokens_used": zlib.crc32(task["job_id"].encode()) % 100}

@@ -1,8 +1,3 @@
--- own(name): the node, or the token of it, that a timer stands for, or a part of a map's items that is to begin.
-local function own(name)
-  return (string.gsub(name, '^%$(%a+):', {retry = '', arm = '', fan = ''}))
-end
-
 -- chosen(c): the outstanding tokens that a commit cancels: all, those it names, and those within a map's instance.
 local function chosen(c)
   local found = {}

@@ -1,3 +1,8 @@
+-- own(name): the node, or the token of it, that a timer stands for, or a part of a map's items that is to begin.
+local function own(name)
+  return (string.gsub(name, '^%$(%a+):', {retry = '', arm = '', fan = ''}))
+end
+
 -- beaten(emit): whether the node is skipped in this scope as a loser: then it starts no more, however it is reached,
 -- nor begins to wait.
 local function beaten(emit)
