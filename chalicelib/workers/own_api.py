@@ -28,16 +28,32 @@ class ApiRefused(Exception):
         self.status, self.problem = status, problem
 
 
+def client_for(url: str) -> HttpClient:
+    """A client that reaches this URL's host and port although they may be private. Raises ConfigurationError."""
+    try:
+        parsed = parse_url(url)
+    except TaskError as error:
+        raise ConfigurationError(f"{url!r} is not a base URL: {error.message}.") from error
+    host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
+    return HttpClient(AddressGuard((f"{host}:{parsed.port}",)))
+
+
 class OwnApi:
     """The API at `base`, a URL that begins with the deployment's own address. `pause` waits that many seconds."""
 
-    def __init__(self, base: Json, clock: Clock, pause: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        base: Json,
+        clock: Clock,
+        pause: Callable[[float], None],
+        client: Callable[[str], HttpClient] = client_for,
+    ) -> None:
         """Raises TaskError where the coordinator did not know the address."""
         if not isinstance(base, str) or not base.startswith(("http://", "https://")):
             text = "the deployment does not know its own address: set GRAFT_PUBLIC_URL where the coordinator runs"
             raise TaskError("TaskFailed", text, retryable=False)
         self._base, self._clock, self._pause = base, clock, pause
-        self._client = client_for(base)
+        self._client = client(base)
 
     def call(
         self, method: str, path: str, name: str, headers: dict[str, str], body: bytes | None = None, tries: int = TRIES
@@ -61,16 +77,6 @@ class OwnApi:
             if number < tries - 1:
                 self._pause(min(LONGEST_WAIT_S, 0.5 * 2**number if wait is None else wait))
         raise TaskError("ApiUnavailable", f"Graft's own API did not answer {method} {name}: {last}")
-
-
-def client_for(url: str) -> HttpClient:
-    """A client that reaches this URL's host and port although they may be private. Raises ConfigurationError."""
-    try:
-        parsed = parse_url(url)
-    except TaskError as error:
-        raise ConfigurationError(f"{url!r} is not a base URL: {error.message}.") from error
-    host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
-    return HttpClient(AddressGuard((f"{host}:{parsed.port}",)))
 
 
 def answered_json(response: Response) -> Json:

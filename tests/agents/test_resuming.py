@@ -8,6 +8,7 @@ import pytest
 
 from chalicelib.domain.errors import Unavailable
 from chalicelib.engine.task import HandOn
+from chalicelib.workers.agent.scripted import ScriptedProvider
 from tests.agents.parts import ADD, Rig, calls, graft_api, patch, script
 from tests.doubles import MemoryNotes
 from tests.workers.servers import ok, serving
@@ -122,6 +123,31 @@ def test_two_deliveries_at_once_agree_on_one_history(api):
     # It does not see what the other one began, and asks; but the answer is recorded already.
     second = late.run(script({"text": "second"}))
     assert (first["result"], second["result"]) == ("first", "first")
+
+
+def test_a_delivery_that_the_other_one_overtakes_repeats_none_of_its_calls(api):
+    """The first one stands before its first turn, and has found nothing recorded, while the second does it all."""
+    seen, asked = [], []
+    late, other = Rig(api, handlers=counting(seen)), Rig(api, handlers=counting(seen))
+    late.notes.bodies = other.notes.bodies
+    ask = ScriptedProvider.ask
+
+    def fault(name):
+        if name == "notes.create.before" and "start" in " ".join(late.notes.bodies) and not asked:
+            asked.append("the other one")
+            other.run(turns_of())
+
+    def counted(self, question, seconds):
+        asked.append(question.number)
+        return ask(self, question, seconds)
+
+    late.notes._fault = fault
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ScriptedProvider, "ask", counted)
+        signal = late.run(turns_of())
+    assert signal["status"] == "completed"
+    assert len(seen) == 2
+    assert asked == ["the other one", 1, 2, 3]
 
 
 def test_a_retry_is_a_new_job_and_starts_anew(api):

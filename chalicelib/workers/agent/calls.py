@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,11 @@ MAX_SHOWN, PREVIEW = 32 * 1024, 4 * 1024
 MAX_IN_EVENT = 1024
 #: Characters of a failure's message that an event carries.
 MAX_FAILURE = 300
+
+
+def tool_pool() -> Executor:
+    """Threads for the calls of one turn."""
+    return ThreadPoolExecutor(AT_ONCE, "agent tool")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,8 @@ class Caller:
     vault: Vault
     artifacts: Artifacts
     fence: Fence
+    #: Makes the pool that runs the calls of one turn.
+    pool: Callable[[], Executor]
 
     def run(self, turn: int, calls: Sequence[ToolCall]) -> list[Done]:
         """Results in the order of the calls. Patches go one after the other, all else at the same time.
@@ -79,7 +86,7 @@ class Caller:
         if len(lanes) == 1:
             work(lanes[0])
         else:
-            with ThreadPoolExecutor(AT_ONCE, "agent tool") as pool:
+            with self.pool() as pool:
                 futures = [pool.submit(work, lane) for lane in lanes]
             for future in futures:
                 future.result()
@@ -100,7 +107,8 @@ class Caller:
             return Done(call, key, self._failed(ToolFailed("TooMany", text)))
         recorded = self.log.find(name)
         if recorded is None:
-            self.log.once(f"{name}-begun", {"key": key, "tool": call.name})
+            recorded = self.log.begin(name, {"key": key, "tool": call.name})
+        if recorded is None:
             recorded = self.log.once(name, self._outcome(call, key))
         return Done(call, key, recorded)
 

@@ -26,14 +26,22 @@ class Checkpoints:
 
     def find(self, name: str) -> Json:
         """The record of this name, or None. Raises Unavailable."""
-        if self._at_end:
-            return None
-        body = self._notes.get(self._path(name))
-        return None if body is None else json.loads(body)
+        return None if self._at_end else self._get(name)
 
     def past_the_end(self) -> None:
         """Say that nothing further is recorded; another delivery may still record at the same time."""
         self._at_end = True
+
+    def begin(self, name: str, what: Json) -> Json:
+        """Record that `what` begins, whose end is to be recorded as `name`.
+
+        Returns that record where another delivery has begun and finished it meanwhile: then it is not done again. Else
+        None. Raises Unavailable.
+        """
+        there = self._notes.create(self._path(f"{name}-begun"), canonical(as_json(what)))
+        if there is None:
+            self.made += 1
+        return None if there is None else self._get(name)
 
     def once(self, name: str, value: Json) -> Json:
         """Record `value`, or return what is recorded there already. Raises Unavailable, TaskError for no JSON."""
@@ -42,6 +50,10 @@ class Checkpoints:
         if there is None:
             self.made += 1
         return json.loads(body if there is None else there)
+
+    def _get(self, name: str) -> Json:
+        body = self._notes.get(self._path(name))
+        return None if body is None else json.loads(body)
 
     def _path(self, name: str) -> str:
         return f"agents/{self.digest}/{name}"

@@ -9,20 +9,21 @@ from urllib.parse import quote
 from chalicelib.domain.errors import TaskError
 from chalicelib.engine.task import Task
 from chalicelib.engine.work_result import as_json, canonical
-from chalicelib.workers.http_client import Response
+from chalicelib.workers.http_client import HttpClient, Response
 from chalicelib.workers.own_api import OwnApi, answered_json
 
 Json = Any
 
 
 class GraftApi:
-    """The routes of one run. `task.agent` is `{url, token}`: where the run is, and who asks."""
+    """The routes of one run. `task.agent` is `{url, token}`: where the run is, and who asks; `client` makes the client
+    for that URL."""
 
-    def __init__(self, task: Task, pause: Callable[[float], None]) -> None:
+    def __init__(self, task: Task, pause: Callable[[float], None], client: Callable[[str], HttpClient]) -> None:
         given = task.agent if isinstance(task.agent, dict) else {}
         if not isinstance(given.get("url"), str) or not isinstance(given.get("token"), str):
             raise TaskError("TaskFailed", "the task message carries no agent credential", retryable=False)
-        self._api = OwnApi(given["url"], task.clock, pause)
+        self._api = OwnApi(given["url"], task.clock, pause, client)
         task.vault.hide_also(given["token"], "agent credential")
         self._token, self._task = given["token"], task
 

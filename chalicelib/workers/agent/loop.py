@@ -75,7 +75,8 @@ class Loop:
                 text = f"the agent worker's function lives too short: it needs a timeout well over {RESERVE_S:g} s"
                 raise TaskError("TaskFailed", text, retryable=False)
             self.log.past_the_end()
-            self.log.once(f"{name}-begun", {"key": f"{self.log.digest}-{question.number}"})
+            recorded = self.log.begin(name, {"key": f"{self.log.digest}-{question.number}"})
+        if recorded is None:
             turn = readable(self.patience.ask(self.provider, question), self.task.config["provider"])
             recorded = self.log.once(name, self.task.vault.redact_json(turn.as_json()))
         return Turn.from_json(recorded)

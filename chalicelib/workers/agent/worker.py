@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from chalicelib.engine.task import HandOn, Task
 from chalicelib.engine.work_result import as_json, canonical
 from chalicelib.workers.agent.asking import Patience
 from chalicelib.workers.agent.beats import beating
-from chalicelib.workers.agent.calls import Caller
+from chalicelib.workers.agent.calls import Caller, tool_pool
 from chalicelib.workers.agent.checkpoints import Checkpoints
 from chalicelib.workers.agent.config_check import check_config
 from chalicelib.workers.agent.fence import fence_of
@@ -25,7 +26,8 @@ from chalicelib.workers.agent.prices import Prices, open_purse
 from chalicelib.workers.agent.prompt import first_message, system_prompt
 from chalicelib.workers.agent.tool_specs import specs_of
 from chalicelib.workers.agent.tools import Toolbox, ToolParts
-from chalicelib.workers.own_api import ApiRefused
+from chalicelib.workers.http_client import HttpClient
+from chalicelib.workers.own_api import ApiRefused, client_for
 
 Json = Any
 _log = logging.getLogger("graft.agent")
@@ -42,6 +44,10 @@ class AgentParts:
     prices: Prices
     #: Waits that many seconds.
     pause: Callable[[float], None]
+    #: Makes the client for the base URL of Graft's own API.
+    client: Callable[[str], HttpClient] = client_for
+    #: Makes the pool that runs the calls of one turn.
+    pool: Callable[[], Executor] = tool_pool
 
 
 class AgentWorker:
@@ -75,7 +81,7 @@ class AgentWorker:
         parts, fence, log = self._parts, fence_of(task.job_id), Checkpoints(self._parts.notes, task.job_id)
         functions = (config.get("allow") or {}).get("functions") or []
         specs = specs_of(config.get("tools") or [], functions)
-        api = GraftApi(task, parts.pause)
+        api = GraftApi(task, parts.pause, parts.client)
         caller = Caller(
             Toolbox(task, api, parts.tools, functions),
             {spec.name: spec for spec in specs},
@@ -83,6 +89,7 @@ class AgentWorker:
             task.vault,
             parts.tools.artifacts,
             fence,
+            parts.pool,
         )
         purse = open_purse(config, parts.prices)
         begun = log.find("start")
