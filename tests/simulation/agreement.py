@@ -8,11 +8,14 @@ from typing import Any
 
 from chalicelib.domain.ids import UNDO, Token, parse_token
 from chalicelib.engine.ports import RunState
+from tests.simulation.reference_agents import added_by_agents
 from tests.simulation.reference_state import Result, named, node_of, work_of
 from tests.simulation.shared_reads import without
 
 Json = Any
 Found = dict[str, Any]
+#: States of nodes that have not begun.
+IDLE = {"PENDING", "SKIPPED", "IDLE"}
 
 
 def found(state: RunState, tasks: list[dict[str, Json]], document: dict[str, Json]) -> Found:
@@ -87,6 +90,7 @@ def differences(engine: Found, result: Result, document: dict[str, Json], *, in_
     engine |= {} if in_order else result.without_loose_items(engine)
     if result.cut_short:
         _blur(engine, wanted)
+    _forget_unmade(engine, wanted, document)
     if wanted["error"] is None and len(result.failures) > 1:
         engine["error"] = None
     sent, wanted["tasks"] = engine.pop("tasks"), _function_tasks(wanted["tasks"], document)
@@ -105,13 +109,26 @@ def differences(engine: Found, result: Result, document: dict[str, Json], *, in_
 def _blur(engine: Found, wanted: Found) -> None:
     """In a run cut short nobody says how far skips have spread, and so which scope of a node is its newest, nor whether
     a join that waits for such a skip has begun before all was cancelled."""
-    idle = {"PENDING", "SKIPPED", "IDLE"}
-    sure = [name for name, status in engine["nodes"].items() if not {status, wanted["nodes"][name]} & idle]
+    sure = [name for name, status in engine["nodes"].items() if not {status, wanted["nodes"][name]} & IDLE]
     for side in (engine, wanted):
         side["nodes"] = {name: side["nodes"][name] for name in sure}
     engine["executions"] = Counter({e: n for e, n in engine["executions"].items() if e[3] != "SKIPPED"})
     unbegun = {e for e in wanted["executions"].keys() - engine["executions"].keys() if e[2:] == (1, "CANCELLED")}
     wanted["executions"] = Counter({e: n for e, n in wanted["executions"].items() if e not in unbegun})
+    wanted["tasks"] = {
+        place: config for place, config in wanted["tasks"].items() if (*place, 1, "CANCELLED") not in unbegun
+    }
+
+
+def _forget_unmade(engine: Found, wanted: Found, document: dict[str, Json]) -> None:
+    """What an agent never came to add is skipped in the reference, and unknown to the engine."""
+    for name in added_by_agents(document):
+        if {side["nodes"].get(name, "IDLE") for side in (engine, wanted)} <= IDLE:
+            for side in (engine, wanted):
+                side["nodes"].pop(name, None)
+        for side in (engine, wanted):
+            kept = {e: n for e, n in side["executions"].items() if (e[0], e[3]) != (name, "SKIPPED")}
+            side["executions"] = Counter(kept)
 
 
 def _unbegun_item(execution: tuple[Any, ...]) -> bool:
@@ -129,7 +146,7 @@ def _difference(engine: Found, wanted: Found) -> list[str]:
 
 def _function_tasks(tasks: dict[Any, Any], document: dict[str, Json]) -> dict[Any, Any]:
     maps = {node["id"] for node in document["nodes"] if node["type"] == "map"}
-    sent = {node["id"] for node in document["nodes"] if work_of(node)["type"] in ("function", "http", "queue")}
+    sent = {node["id"] for node in document["nodes"] if work_of(node)["type"] in ("function", "http", "queue", "agent")}
     return {
         key: without(config)
         for key, config in tasks.items()

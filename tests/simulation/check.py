@@ -20,6 +20,7 @@ from tests.simulation.controlled import ControlledWorld
 from tests.simulation.drawn import SimulatedRun
 from tests.simulation.following import JournalOrder
 from tests.simulation.invariants import Violation, require
+from tests.simulation.reference_agents import grown
 from tests.simulation.rough import RoughWorld
 from tests.simulation.world import SECRET, World
 
@@ -44,6 +45,7 @@ def check(client: redis.Redis, seed: int) -> World:
     world = world_of(client, seed, racing=racing)
     try:
         world.play()
+        world.agents.judge()
         for run in world.runs.values():
             _whole(world, run)
             if not isinstance(world, ControlledWorld):
@@ -92,6 +94,7 @@ def _agrees(world: World, run: SimulatedRun, *, racing: bool) -> None:
     if kin.given_up(world, run):
         return
     state, racing = world.state(run.run_id), racing and run.run_id not in world.audit.kinship.parents
+    document = grown(run.document)
     items = world.audit.chains[run.run_id].items
     tasks = [task for task in world.queues.tasks if task["run_id"] == run.run_id]
     if racing:
@@ -101,13 +104,13 @@ def _agrees(world: World, run: SimulatedRun, *, racing: bool) -> None:
     calls = world.family.calls(run)
     notes: Counter[str] = Counter()
     try:
-        wanted = reference.run(run.document, run.input, run.behave, order, notes, calls)
+        wanted = reference.run(document, run.input, run.behave, order, notes, calls)
     except Violation:
         if not notes[HARMLESS]:
             raise
     if racing and notes[HARMLESS]:
         return
-    lines = differences(found(state, tasks, run.document), wanted, run.document, in_order=racing)
+    lines = differences(found(state, tasks, document), wanted, document, in_order=racing)
     lines += world.audit.chains[run.run_id].maps.differences(wanted.maps)
     require(not lines, f"run {run.run_id} ends otherwise than in the reference:\n" + "\n".join(lines))
     kin.judge(world, run, calls)

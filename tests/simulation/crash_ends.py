@@ -25,6 +25,7 @@ def end_of(world: CrashWorld) -> Json:
     require(proof["ok"], f"the journal does not prove the run: {proof['differences']}")
     state = fold(parse_item(item.text) for item in world.audit.chains[RUN].items)
     meta = state["meta"]
+    world.agents.judge(RUN, world.audit.chains[RUN], meta)
     kept = {name: meta[name] for name in ("status", "output", "error", "rev", "epoch") if name in meta}
     return {
         **{name: _value(name, text) for name, text in kept.items()},

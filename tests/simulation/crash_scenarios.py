@@ -16,42 +16,21 @@ from chalicelib.engine.patches import PatchRequest, patch_run
 from chalicelib.engine.redo import redrive_run, skip_node
 from chalicelib.engine.run_events import send_event
 from chalicelib.engine.services import Services
-from chalicelib.engine.task import Task
 from chalicelib.engine.work import WorkPorts, work
 from chalicelib.workers.function import FunctionWorker
-from infra.cli.demo_data import page, read_rows
 from infra.cli.documents import read_document
 from tests.doubles.artifacts import MemoryArtifacts
 from tests.doubles.clock import ManualClock
+from tests.simulation.crash_pages import Pages
 from tests.simulation.crash_world import Act, Scenario
 
 Json = Any
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-class Pages:
-    """In place of the http worker: the demo's pages."""
-
-    def __init__(self) -> None:
-        self._rows = read_rows()
-
-    def run(self, task: Task) -> Json:
-        """The answer to GET /penguins?page=&size=."""
-        query = task.config["query"]
-        return {"status": 200, "headers": {}, "body": page(self._rows, int(query["page"]), int(query["size"]))}
-
-
-class Quiet:
-    """In place of the agent worker: a model that answers at once and changes nothing."""
-
-    def run(self, task: Task) -> Json:
-        """Its answer."""
-        return f"{task.node_id} has nothing to add."
-
-
 def workers() -> Callable[[Json], Json]:
-    """The real function worker with the registered functions, the demo's pages, and agents that only answer."""
-    found = {"function": FunctionWorker(), "http": Pages(), "agent": Quiet()}
+    """The real function worker with the registered functions, and the demo's pages."""
+    found = {"function": FunctionWorker(), "http": Pages()}
     ports = WorkPorts(ManualClock(), MemoryArtifacts())
 
     def answer(task: Json) -> Json:
@@ -69,7 +48,7 @@ def examples() -> dict[str, Scenario]:
         document = read_document(str(next(folder.glob("workflow.*"))))
         expected = folder / "expected.json"
         called = {one["name"]: one for one in map(read_document, map(str, sorted(folder.glob("called-*"))))}
-        cases = json.loads(expected.read_text())["cases"] if expected.exists() else [{"input": DEMO_INPUT}]
+        cases = json.loads(expected.read_text())["cases"] if expected.exists() else [DEMO]
         for number, case in enumerate(cases):
             steps = tuple(_told(at, step) for at, step in enumerate(case.get("steps", [])))
             found[f"{folder.name}-{number}"] = Scenario(document, case["input"], workers(), idle=steps, called=called)
@@ -103,7 +82,11 @@ def _told(at: int, step: Json) -> Act:
     return acts
 
 
-DEMO_INPUT = {"url": "http://demo.invalid/penguins", "page_size": 120}
+#: Its agent adds a node that a person has to approve.
+DEMO = {
+    "input": {"url": "http://demo.invalid/penguins", "page_size": 120},
+    "steps": [{"post": "nodes/publish/decision", "body": {"approved": True}}],
+}
 
 
 def function(name: str, handler: str = "echo", params: Json = None, **more: Json) -> Json:

@@ -34,6 +34,7 @@ from tests.doubles.clock import ManualClock, SeededIds
 from tests.doubles.directory import MemoryDirectory
 from tests.doubles.queues import Received
 from tests.doubles.schedules import MemorySchedules
+from tests.simulation.crash_agents import Desk
 from tests.simulation.invariants import Audit, require
 from tests.simulation.ports import SIGNALS, WatchedJournal, WatchedQueues, WatchedStore
 from tests.simulation.strands import Killed
@@ -91,7 +92,7 @@ class CrashWorld:
         self.schedules = MemorySchedules(self.queues, at)
         self._coordinator = Coordinator(self.services())
         self._during, self._idle = dict(scenario.during), list(scenario.idle)
-        self.died = False
+        self.died, self.agents = False, Desk(self.services, at)
 
     def services(self) -> Services:
         """What a new process has."""
@@ -194,7 +195,7 @@ class CrashWorld:
         return False
 
     def _answered(self, queue: str, message: Received, task: Json) -> None:
-        said = self.scenario.answer(task)
+        said = self.agents.answer(task) if task["type"] == "agent" else self.scenario.answer(task)
         if said is not None:
             head = {name: task[name] for name in ("version", "job_id", "run_id", "node_id")}
             self.queues.send([Outgoing(SIGNALS, json.dumps({**head, **said}))])

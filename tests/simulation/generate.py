@@ -14,9 +14,11 @@ import random
 from typing import Any
 
 from tests.simulation.generate_calls import LEVELS
+from tests.simulation.generate_grown import let_agents_in
 from tests.simulation.generate_maps import MANY, SIZES, item_of
 from tests.simulation.generate_pieces import Pieces
 from tests.simulation.generate_text import Around, reference, template
+from tests.simulation.reference_agents import grown
 from tests.simulation.reference_graph import Scope
 from tests.simulation.reference_state import UNDO_ATTEMPTS, Behave, Outcome, node_of
 
@@ -54,6 +56,7 @@ def workflow(
     if rng.random() < 0.4:
         document["output"] = _output(rng, here, pieces)
     _undo(document)
+    let_agents_in(document, races=races)
     return document
 
 
@@ -100,7 +103,7 @@ def behaviour(rng: random.Random, document: dict[str, Any]) -> Behave:
     `{"n": 0..4, "node": id}`, with `next_nodes` where a branch needs them, and `items` where it says `items`.
     """
     seed = rng.getrandbits(64)
-    nodes = {node["id"]: node for node in document["nodes"]}
+    nodes = {node["id"]: node for node in grown(document)["nodes"]}
 
     @functools.cache
     def behave(name: str, scope: Scope, attempt: int) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tests.simulation.generate_agents import add_agent
 from tests.simulation.generate_calls import add_call
 from tests.simulation.generate_text import Around, template
 
@@ -36,4 +37,11 @@ def _queue(pieces: Pieces, here: Around) -> tuple[dict[str, Any], bool]:
 
 
 #: Each adds its node, and says whether that certainly completes with an integer `n` in its output.
-KINDS: tuple[Callable[[Pieces, Around], tuple[dict[str, Any], bool]], ...] = (_wait, _http, _queue, add_call, add_call)
+KINDS: tuple[Callable[[Pieces, Around], tuple[dict[str, Any], bool]], ...] = (
+    _wait,
+    _http,
+    _queue,
+    add_call,
+    add_call,
+    add_agent,
+)

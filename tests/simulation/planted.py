@@ -130,6 +130,16 @@ BUGS = (
         "(*at_breakpoints(state), *unsent,", "(*unsent,", CONTROLLED),
     Bug("a node begins at its breakpoint without a stop", "chalicelib/engine/step.py",
         "        works = stop_before(self._services, works, step.effects, step.failed)\n", "", CONTROLLED),
+    Bug("an agent repeats what another delivery finished", "chalicelib/workers/agent/checkpoints.py",
+        "return None if there is None else self._get(name)", "return None", MIXED),
+    Bug("a call has a key of its own in each process", "chalicelib/workers/agent/calls.py",
+        'key = f"{self.log.digest}-{turn}-{number}"', 'key = f"{self.log.digest}{self.log.made}-{turn}-{number}"',
+        MIXED),
+    Bug("what an agent tells counts each time", "chalicelib/engine/progress.py",
+        ', ("box", self.field(token), ""))', ",)", MIXED),
+    Bug("an agent's credential outlives its attempt", "chalicelib/engine/patches.py",
+        "    if token is None:\n        return ()", '    if token not in state["tok"]:\n        return ()',
+        MIXED_ROUGH),
 )  # fmt: skip
 
 

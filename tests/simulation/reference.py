@@ -15,6 +15,7 @@ import random
 from collections import Counter
 from typing import Any
 
+from tests.simulation.reference_agents import play
 from tests.simulation.reference_calls import Calls
 from tests.simulation.reference_cel import CelError, render
 from tests.simulation.reference_graph import Edge, Scope
@@ -72,7 +73,7 @@ class _Run(Maps):
             self.roll_back()
         cut_short = bool(self.final) or self.survivors is not None
         nodes = {name: self.status(name) for name in self.graph.nodes}
-        state = (+self.executions, self.vars, self.tasks, self.undone, self.failures, cut_short, self.notes)
+        state = (+self.executions, self.vars, self.tasks, self.undone, self.failures, cut_short, self.notes, self.used)
         return Result(status, self.error, output, nodes, *state, self.begun_maps())
 
     def ending(self) -> tuple[str, Any]:
@@ -144,7 +145,11 @@ class _Run(Maps):
         if kind == "workflow" and self.calls is not None:
             given = unit.config["input"] if "input" in unit.config else self.what_reached(unit)
             return self.calls.outcome(unit, self.document, given, run)
-        return self.behave(unit.node, unit.scope, unit.attempt)
+        outcome = self.behave(unit.node, unit.scope, unit.attempt)
+        if kind == "agent":
+            outcome, used = play(unit.config, outcome)
+            self.used += used
+        return outcome
 
     def what_reached(self, unit: Unit) -> Any:
         if not unit.inflow:

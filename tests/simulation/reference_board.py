@@ -39,6 +39,7 @@ class Board:
         self.final: tuple[str, Any] | None = None
         self.survivors: set[str] | None = None
         self.notes: Counter[str] = Counter()
+        self.used: Counter[str] = Counter()
 
     # Reading.
 

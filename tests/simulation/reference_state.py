@@ -115,6 +115,8 @@ class Result:
     cut_short: bool
     #: How often each rule came into play, by name.
     notes: Counter[str]
+    #: What agents have used: tokens, and billionths of a USD.
+    used: Counter[str]
     #: (node, scope) of a map that began -> how many items it has, how many may be at work at a time, how many may fail.
     maps: dict[tuple[str, Scope], tuple[int, int, int]] = field(default_factory=dict)
 

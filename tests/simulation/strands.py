@@ -92,6 +92,14 @@ class Strands:
             if strand.done:
                 self.open.remove(strand)
 
+    def nest(self, lane: Strand, order: BaseException | None = None) -> None:
+        """Called in a strand: lend the baton to a lane of its own, up to the lane's next stop."""
+        outer, self._current = self._current, lane
+        try:
+            lane.resume(order)
+        finally:
+            self._current = outer
+
     def at(self, where: str) -> None:
         """The hook of all doubles: a strand stops here; the scheduler's own calls pass."""
         if self._current is not None:

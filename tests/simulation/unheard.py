@@ -23,7 +23,9 @@ def with_unheard(run: SimulatedRun, rng: random.Random) -> SimulatedRun:
     if rng.random() >= SHARE:
         return run
     chosen = {
-        node["id"] for node in run.document["nodes"] if work_of(node)["type"] == "function" and rng.random() < SHARE
+        node["id"]
+        for node in run.document["nodes"]
+        if work_of(node)["type"] in ("function", "agent") and rng.random() < SHARE
     }
     for node in run.document["nodes"]:
         if node["id"] in chosen:

@@ -33,6 +33,7 @@ from tests.doubles.clock import ManualClock, SeededIds
 from tests.doubles.directory import MemoryDirectory
 from tests.doubles.queues import Received
 from tests.doubles.schedules import MemorySchedules
+from tests.simulation.agents import AGENT_TASKS, Agents
 from tests.simulation.drawn import TIMEOUT_MS, SimulatedRun, draw
 from tests.simulation.family import Family
 from tests.simulation.invariants import Audit, require
@@ -96,6 +97,7 @@ class World:
         self._waiting = list(self.runs.values())
         self._idle = [self._coordinator() for _ in range(self.rng.choice([1, 2, 2, 3]))]
         self._harm, self._repeats = self.chaos.harm, self.chaos.repeats
+        self.agents = Agents(self, self._spawn)
 
     def services(self) -> Services:
         """What one process has: the common ports, its own caches."""
@@ -168,14 +170,14 @@ class World:
         options += [(3, lambda q=queue: self._work(q)) for queue in TASKS if visible[queue]]
         if self._waiting:
             options.append((1, self._start))
-        return options
+        return options + self.agents.options()
 
     def _chances(self) -> list[Option]:
         """What may happen besides, while there is something to do."""
         chances: list[Option] = [(0.1, lambda: self._tick(self.rng.choice([1, 100, 3000])))]
         if self._repeats and self.queues.carried:
             chances.append((0.3, self._repeat))
-        return chances
+        return chances + self.agents.chances()
 
     def _tick(self, milliseconds: int) -> None:
         self.clock.advance(milliseconds)
@@ -193,7 +195,9 @@ class World:
 
     def _next_visible(self) -> list[int | None]:
         """When the next message or schedule can come."""
-        return [self.queues.next_visible(queue) for queue in (SIGNALS, *TASKS)] + [self.schedules.next_at()]
+        return [self.queues.next_visible(queue) for queue in (SIGNALS, *TASKS, AGENT_TASKS)] + [
+            self.schedules.next_at()
+        ]
 
     def _resume(self, strand: Strand) -> None:
         order = self._harm_to(strand)
