@@ -118,6 +118,9 @@ def _repeated(services: Services, decision: Decision, state: RunState, text: str
     if record is not None:
         return _answer(services, decision, text, parse_began(record), votes_of(state["box"], text))
     head = _head(services, decision, text, parse_began(state["dis"][text]))
+    left = votes_of(state["box"], text)
+    if left:  # it was cancelled: nothing has taken its votes
+        return {**head, "decided": False, "decisions": [vote_view(vote) for vote in left]}
     return {**head, "decided": True, "decisions": _settled_votes(services, decision.run_id, text)}
 
 

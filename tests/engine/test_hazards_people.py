@@ -544,3 +544,12 @@ def test_10_a_timeout_that_finds_its_event_taken_meanwhile_is_a_timeout_still(ha
     harness.drain()
     assert begun and harness.meta(run_id)["status"] == "FAILED"
     assert json.loads(harness.meta(run_id)["error"])["type"] == "Timeout"
+
+
+def test_18_a_repeated_decision_on_what_was_cancelled_meanwhile_shows_its_votes(harness: Harness) -> None:
+    """The repeat was answered as decided, by nobody."""
+    run_id = begin(harness, QUORUM)
+    first = decide(harness.services, Decision(run_id, "ask", "ann", True, once="k"))
+    cancel_run(harness.services, run_id, "ops")
+    recover(harness)
+    assert decide(harness.services, Decision(run_id, "ask", "ann", True, once="k")) == first

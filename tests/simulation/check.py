@@ -15,7 +15,7 @@ import redis
 from chalicelib.domain.state import ENDED
 from infra.local.redis_server import RedisServer
 from tests.simulation import kin, reference, shared_reads
-from tests.simulation.agreement import differences, found
+from tests.simulation.agreement import asked_otherwise, differences, found
 from tests.simulation.controlled import ControlledWorld
 from tests.simulation.drawn import SimulatedRun
 from tests.simulation.following import JournalOrder
@@ -48,6 +48,7 @@ def check(client: redis.Redis, seed: int) -> World:
         world.agents.judge()
         for run in world.runs.values():
             _whole(world, run)
+            world.people.judge()
             if not isinstance(world, ControlledWorld):
                 _agrees(world, run, racing=racing)
         if isinstance(world, ControlledWorld):
@@ -101,10 +102,12 @@ def _agrees(world: World, run: SimulatedRun, *, racing: bool) -> None:
         shared_reads.judge(items, tasks, run.document, SECRET)
     maps = [node["id"] for node in run.document["nodes"] if node["type"] == "map"]
     order = None if not racing else JournalOrder(run.run_id, items, maps)
+    room = world.people.rooms[run.run_id]
+    outside = room.told if racing else None
     calls = world.family.calls(run)
     notes: Counter[str] = Counter()
     try:
-        wanted = reference.run(document, run.input, run.behave, order, notes, calls)
+        wanted = reference.run(document, run.input, run.behave, order, notes, calls, outside)
     except Violation:
         if not notes[HARMLESS]:
             raise
@@ -112,6 +115,7 @@ def _agrees(world: World, run: SimulatedRun, *, racing: bool) -> None:
         return
     lines = differences(found(state, tasks, document), wanted, document, in_order=racing)
     lines += world.audit.chains[run.run_id].maps.differences(wanted.maps)
+    lines += asked_otherwise(room, wanted)
     require(not lines, f"run {run.run_id} ends otherwise than in the reference:\n" + "\n".join(lines))
     kin.judge(world, run, calls)
 

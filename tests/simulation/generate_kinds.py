@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation.generate_agents import add_agent
 from tests.simulation.generate_calls import add_call
+from tests.simulation.generate_people import add_crowd, add_event, add_human
 from tests.simulation.generate_text import Around, template
 
 if TYPE_CHECKING:
@@ -14,10 +15,13 @@ if TYPE_CHECKING:
 
 
 def add_kind(pieces: Pieces, here: Around) -> Piece:
-    """One node of any of these types, alone between what comes before and after it."""
+    """One node of any of these types, alone between what comes before and after it, or with ways on of its own."""
     from tests.simulation.generate_pieces import Piece
 
-    made, counted = pieces.rng.choice(KINDS)(pieces, here)
+    added = pieces.rng.choice(KINDS)(pieces, here)
+    if isinstance(added, Piece):
+        return added
+    made, counted = added
     return Piece(made["id"], made["id"], (made["id"],) * counted, counted)
 
 
@@ -36,11 +40,14 @@ def _queue(pieces: Pieces, here: Around) -> tuple[dict[str, Any], bool]:
     return made, True
 
 
-#: Each adds its node, and says whether that certainly completes with an integer `n` in its output.
-KINDS: tuple[Callable[[Pieces, Around], tuple[dict[str, Any], bool]], ...] = (
+#: Each adds its node, and says whether that certainly completes with an integer `n` in its output; or adds a piece.
+KINDS: tuple[Callable[[Pieces, Around], tuple[dict[str, Any], bool] | Piece], ...] = (
     _wait,
     _http,
     _queue,
+    add_human,
+    add_event,
+    add_crowd,
     add_call,
     add_call,
     add_agent,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,8 @@ class Audit:
         self.kinship = Kinship()
         #: job id -> message text: every send of a job is byte-equal (HAZARDS 11).
         self._sent: dict[str, str] = {}
+        #: Told of each new item of a journal: its run, what it says, and its name in a sentence.
+        self.followers: list[Callable[[str, Item, str], None]] = []
 
     def store(self, run_id: str) -> None:
         """After a commit: tokens are conserved, and a live run has one."""
@@ -112,6 +114,8 @@ class Audit:
         self._tokens(chain, parsed, place)
         wrong = self.kinship.appended(item.run_id, parsed)
         require(not wrong, wrong)
+        for follower in self.followers:
+            follower(item.run_id, parsed, place)
 
     def _tokens(self, chain: Chain, item: Item, place: str) -> None:
         body = item.body

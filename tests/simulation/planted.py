@@ -18,6 +18,8 @@ ROUGH, CONTROLLED, RACING = (check.ROUGH, 4), (check.CONTROLLED, 8), (0, check.R
 #: Worlds of all node types, without and with every fault.
 MIXED, MIXED_ROUGH = (check.MIXED[0], 16), (check.MIXED[2], 16)
 MAPPED = (check.MIXED[0], 16)
+#: Worlds of all node types: racing ones.
+MIXED_RACING, MIXED_ROUGH_RACING = (6, 48), (21, 48)
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,15 @@ BUGS = (
     Bug("an agent's credential outlives its attempt", "chalicelib/engine/patches.py",
         "    if token is None:\n        return ()", '    if token not in state["tok"]:\n        return ()',
         MIXED_ROUGH),
+    Bug("the newest event is taken first", "chalicelib/domain/mail.py",
+        'and "|" not in key[len(prefix) :])', 'and "|" not in key[len(prefix) :])[::-1]', MIXED_ROUGH),
+    Bug("two events at once get one number", "chalicelib/engine/run_events.py",
+        'expect = (("box", counter, state["box"].get(counter, "")),)', "expect = ()", MIXED_RACING),
+    Bug("a decision is refused for what the store alone knows", "chalicelib/engine/approvals.py",
+        'if holds(services, decision.run_id, state["meta"]):', "if True:", MIXED_ROUGH),
+    Bug("a timeout passes over what came in time", "chalicelib/engine/looking.py",
+        "    if _child_ended(services, work, job) if node.type == CALL else",
+        "    if _child_ended(services, work, job) if node.type == CALL else not work.timeout and", MIXED_ROUGH_RACING),
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from tests.simulation.reference_calls import Calls
 from tests.simulation.reference_cel import CelError, render
 from tests.simulation.reference_graph import Edge, Scope
 from tests.simulation.reference_maps import Maps
+from tests.simulation.reference_people import Foreseen, Outside
 from tests.simulation.reference_state import (
     UNDO_ATTEMPTS,
     Behave,
@@ -42,12 +43,13 @@ def run(
     schedule: Schedule | None = None,
     notes: Counter[str] | None = None,
     calls: Calls | None = None,
+    outside: Outside | None = None,
 ) -> Result:
     """Runs a valid document to its end; raises RuntimeError if that takes more than 100,000 steps, and what `schedule`
     raises: then `notes` tell which rules have come into play so far."""
     made = _Run(document, input, behave, schedule)
     made.notes = made.notes if notes is None else notes
-    made.calls = calls
+    made.calls, made.outside = calls, outside or Foreseen()
     return made.result()
 
 
@@ -56,6 +58,7 @@ class _Run(Maps):
 
     #: What its nodes may call.
     calls: Calls | None = None
+    outside: Outside
 
     def result(self) -> Result:
         for name in self.graph.entries:
@@ -145,6 +148,8 @@ class _Run(Maps):
         if kind == "workflow" and self.calls is not None:
             given = unit.config["input"] if "input" in unit.config else self.what_reached(unit)
             return self.calls.outcome(unit, self.document, given, run)
+        if kind in ("human", "event"):
+            return self.outside(self.graph.nodes[unit.node], unit)
         outcome = self.behave(unit.node, unit.scope, unit.attempt)
         if kind == "agent":
             outcome, used = play(unit.config, outcome)

@@ -22,6 +22,7 @@ from tests.simulation.memory import Memory
 from tests.simulation.ports import SIGNALS, PartlySent
 from tests.simulation.strands import Killed, Strand
 from tests.simulation.unheard import with_unheard
+from tests.simulation.unsaid import with_unsaid
 from tests.simulation.world import Option, World
 
 DEAD = f"{SIGNALS}-dlq"
@@ -64,6 +65,7 @@ class RoughWorld(World):
     def __init__(self, client: redis.Redis, seed: int, *, racing: bool, mixed: bool = False) -> None:
         super().__init__(client, seed, racing=racing, mixed=mixed)
         self.runs = {run_id: with_unheard(run, self.rng) for run_id, run in self.runs.items()}
+        self.runs = {run_id: with_unsaid(run, self.rng, racing=racing) for run_id, run in self.runs.items()}
         self.family.silence(list(self.runs.values()))
         self._waiting = list(self.runs.values())
         self.wear, self.memory = Wear.draw(self.rng), Memory(client)
@@ -146,6 +148,7 @@ class RoughWorld(World):
     def _ask(self, intent: Intent) -> None:
         """A client asks for what it wants."""
         nodes = [node["id"] for node in self.runs[intent.run_id].document["nodes"]]
+        nodes = self.people.asked_of(intent.run_id) or nodes
         body = self.clients.ask(intent, self.services(), nodes)
         name = f"client's {intent.kind} {intent.key} of {intent.run_id}"
         self._spawn(name, body, lambda strand: self._heard(intent, strand))

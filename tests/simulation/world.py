@@ -37,6 +37,7 @@ from tests.simulation.agents import AGENT_TASKS, Agents
 from tests.simulation.drawn import TIMEOUT_MS, SimulatedRun, draw
 from tests.simulation.family import Family
 from tests.simulation.invariants import Audit, require
+from tests.simulation.people import Errand, People
 from tests.simulation.ports import SIGNALS, WatchedJournal, WatchedQueues, WatchedStore, pausing
 from tests.simulation.reference_state import UNDO_ATTEMPTS, named
 from tests.simulation.strands import Killed, Strand, Strands
@@ -94,6 +95,7 @@ class World:
         self.schedules = MemorySchedules(self.queues, at)
         self.runs = {run.run_id: run for run in draw(self.rng, seed, racing=racing, mixed=mixed)}
         self.family = Family.drawn(seed) if mixed else Family(seed)
+        self.people = People(seed, SECRET, self.audit, racing)
         self._waiting = list(self.runs.values())
         self._idle = [self._coordinator() for _ in range(self.rng.choice([1, 2, 2, 3]))]
         self._harm, self._repeats = self.chaos.harm, self.chaos.repeats
@@ -177,6 +179,8 @@ class World:
         chances: list[Option] = [(0.1, lambda: self._tick(self.rng.choice([1, 100, 3000])))]
         if self._repeats and self.queues.carried:
             chances.append((0.3, self._repeat))
+        if self.people.ready(self.runs):
+            chances.append((self.people.weight, self._say))
         return chances + self.agents.chances()
 
     def _tick(self, milliseconds: int) -> None:
@@ -184,7 +188,10 @@ class World:
         self.trace.append(f"time passes: {milliseconds} ms")
 
     def _pass_time(self) -> bool:
-        """Nothing can happen now: on to the next message or schedule."""
+        """Nothing can happen now but that somebody says something: on to the next message or schedule."""
+        if self.people.ready(self.runs):
+            self._say()
+            return True
         due = [time for time in self._next_visible() if time is not None]
         if not due:
             return False
@@ -273,6 +280,15 @@ class World:
         for position, message in enumerate(batch):
             if position not in failed and self.rng.random() >= self.chaos.unacknowledged:
                 self.queues.delete(SIGNALS, message.receipt)
+
+    def _say(self) -> None:
+        """A person or a program says what it has to say."""
+        errand = self.people.take(self.rng.choice(self.people.open))
+        self._spawn(f"person with {errand.key}", lambda: errand.act(self.services()), lambda s: self._said(errand, s))
+
+    def _said(self, errand: Errand, strand: Strand) -> None:
+        self.trace.append(f"{strand.name}: {strand.error!r}"[:200])
+        self.people.heard(errand, strand)
 
     def _work(self, queue: str) -> None:
         """A worker takes some tasks, answers them or dies, before or after its answer."""
