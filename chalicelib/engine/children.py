@@ -76,13 +76,10 @@ def start_child(services: Services, job: Job) -> None:
 
 
 def _has_begun(services: Services, child: str) -> bool:
-    """Whether the child is past its first commit, so that others look after it."""
-    if services.directory.get(run_head_key(child)) is None:
-        return False
-    state = services.store.snapshot(child, ("meta",))
-    if state is not None:
-        return int(state["meta"]["no"]) > 1
-    return len(services.journal.read(child, 0, 2)) > 1
+    """Whether the child's first step was made, so that others look after it: not whether it has a second commit, for an
+    event may come before that step."""
+    head = services.directory.get(run_head_key(child))
+    return head is not None and (head["status"] in ENDED or ensure_present(services, child)["status"] != "PENDING")
 
 
 def _request(services: Services, job: Job, data: dict[str, Json], meta: Mapping[str, str | None]) -> StartRequest:

@@ -14,6 +14,7 @@ from chalicelib.engine.children import start_child, stop_child
 from chalicelib.engine.controls import cancel_run
 from chalicelib.engine.ports import Outgoing
 from chalicelib.engine.redo import redrive_run
+from chalicelib.engine.run_events import send_event
 from chalicelib.engine.signals import stop_text
 from chalicelib.engine.supervise import GRACE_MS, UNSENT_MS
 from tests.engine.family import (
@@ -352,6 +353,24 @@ def test_16_a_death_at_any_effect_of_a_cancellation_leaves_nobody_running(client
         rest(harness)
         assert [status(harness, run) for run in _family(harness)] == 3 * ["CANCELLED"], at
         assert_family(harness, dict.fromkeys(_family(harness), "CANCELLED"))
+
+
+@pytest.mark.parametrize("wipe", [False, True], ids=["there", "wiped"])
+def test_16_a_child_whose_start_was_not_sent_begins_though_an_event_came_before(harness: Harness, wipe: bool) -> None:
+    """The starter died after the child's first commit; what came from outside since is no sign that it has begun."""
+    save(harness, SUB)
+    run_id = harness.start(PARENT, {"n": 1})
+    send, harness.queues.send = harness.queues.send, lost
+    with contextlib.suppress(Unavailable):
+        harness.settle_batch()
+    harness.queues.send = send
+    (child,) = children_of(harness, run_id)
+    assert status(harness, child) == "PENDING"
+    send_event(harness.services, child, "early", 1, "ann", "key")
+    if wipe:
+        harness.client.flushall()
+    harness.drain()
+    assert_family(harness, {run_id: "COMPLETED", child: "COMPLETED"})
 
 
 def test_a_stop_that_cannot_be_done_now_is_delivered_again(harness: Harness) -> None:
