@@ -22,7 +22,7 @@ from tests.simulation.generate import behaviour
 from tests.simulation.generate_calls import NEVER, TAGS, saved
 from tests.simulation.reference_calls import Calls, Path, levels_below
 from tests.simulation.reference_graph import Scope
-from tests.simulation.reference_state import Behave, Outcome
+from tests.simulation.reference_state import Behave, Outcome, named
 from tests.simulation.unheard import UNHEARD, with_unheard, without_answer
 
 Json = Any
@@ -104,7 +104,7 @@ class Family:
         job = parent_job(meta["parent"])
         caller, token = runs[job.run_id], parse_token(job.token)
         document = self.documents[meta["workflow"]][int(meta["version"]) - 1]
-        path = (*caller.path, (token.node, token.scope, token.attempt))
+        path = (*caller.path, (named(token.node, token.index), token.scope, token.attempt))
         left = levels_below(caller.document, caller.left) - 1
         return SimulatedRun(first.run_id, document, json.loads(meta["input"]), self.workers(document, path), path, left)
 

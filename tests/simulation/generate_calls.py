@@ -86,6 +86,17 @@ def _call(pieces: Pieces, here: Around, *, frail: bool) -> dict[str, Any]:
     return made
 
 
+def call_body(pieces: Pieces, *, frail: bool) -> dict[str, Any]:
+    """What a map does for each item where that is a run of its own."""
+    rng = pieces.rng
+    given = {"x": "${index}", "items": "${input.items}", "item": "${item}"}
+    name = f"{'frail' if frail else 'sure'}-{rng.randrange(pieces.level)}"
+    body: dict[str, Any] = {"type": "workflow", "config": {"workflow": name, "input": given}}
+    if pieces.chance(0.4):
+        body["retry"] = {"max_attempts": 2, "backoff_ms": 1}
+    return body
+
+
 def saved(rng: random.Random) -> dict[str, list[Json]]:
     """The workflows that a world saves: name -> its versions from the first on.
 

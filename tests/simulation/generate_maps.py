@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from tests.simulation.generate_calls import call_body
 from tests.simulation.generate_text import Around, number, reference, template
 
 if TYPE_CHECKING:
@@ -82,8 +83,11 @@ def _source(pieces: Pieces, here: Around) -> tuple[str | None, Json]:
 def _configure(pieces: Pieces, here: Around, made: dict[str, Json], items: Json, *, risky: bool) -> bool:
     """Fill in the map. True where it may fail; unless `risky`, it bears whatever happens to its items."""
     rng = pieces.rng
-    body, fragile = _body(pieces, here)
+    body, fragile = _body(pieces, here, few=items != MANY)
     config = made["config"] = {"items": items, "body": body}
+    if body["type"] == "workflow" and fragile:  # a child's errors are not all of one type
+        config["tolerate_failures"] = "100%"
+        return False
     if not fragile and rng.random() < 0.5:
         made["metadata"] = {"sim": _odds(pieces)}
         fragile = body["type"] in ("function", "http", "queue")
@@ -112,9 +116,12 @@ def _odds(pieces: Pieces) -> dict[str, Json]:
     return {"fail": pieces.rng.choice([0.1, 0.4, 0.8]), "final": final, **({"error": error} if error else {})}
 
 
-def _body(pieces: Pieces, here: Around) -> tuple[dict[str, Json], bool]:
+def _body(pieces: Pieces, here: Around, *, few: bool) -> tuple[dict[str, Json], bool]:
     """What is done for each item, and whether its templates have no value for some."""
     rng = pieces.rng
+    if few and pieces.level and rng.random() < 0.2:
+        frail = rng.random() < 0.4
+        return call_body(pieces, frail=frail), frail
     kind = rng.choice(["function", "function", "function", "transform", "transform", "http", "queue", "wait"])
     fragile = kind != "wait" and rng.random() < 0.25
     own = {"item": "${item.n + 1}" if fragile else "${item}", "n": "${index}", "v": template(rng, here)}

@@ -8,6 +8,7 @@ from chalicelib.domain.ids import parse_token
 from tests.simulation.drawn import SimulatedRun
 from tests.simulation.invariants import require
 from tests.simulation.reference_calls import Calls
+from tests.simulation.reference_state import named
 from tests.simulation.world import World
 
 Json = Any
@@ -40,7 +41,7 @@ def judge(world: World, run: SimulatedRun, calls: Calls) -> None:
     for text in [text for run_id, text in kinship.calls if run_id == run.run_id and "|CANCELLED|" not in done[text]]:
         token, waiting = parse_token(text), (run.run_id, text)
         require(waiting in kinship.children, f"run {run.run_id} settled {text}, and no child was started")
-        call = (token.node, token.scope, token.attempt)
+        call = (named(token.node, token.index), token.scope, token.attempt)
         require(call not in made, f"run {run.run_id} has made call {call} twice")
         made[call] = kinship.calls[waiting]["input"]
     require(made == calls.made, f"run {run.run_id} called {made}, the reference {calls.made}")

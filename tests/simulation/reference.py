@@ -145,9 +145,8 @@ class _Run(Maps):
             return Outcome(output=unit.config["value"])
         if kind == "wait":
             return Outcome(output={})
-        if kind == "workflow" and self.calls is not None:
-            given = unit.config["input"] if "input" in unit.config else self.what_reached(unit)
-            return self.calls.outcome(unit, self.document, given, run)
+        if kind == "workflow":
+            return self.call(unit, self.what_reached(unit))
         if kind in ("human", "event"):
             return self.outside(self.graph.nodes[unit.node], unit)
         outcome = self.behave(unit.node, unit.scope, unit.attempt)
@@ -155,6 +154,11 @@ class _Run(Maps):
             outcome, used = play(unit.config, outcome)
             self.used += used
         return outcome
+
+    def call(self, unit: Unit, reached: Any) -> Outcome:
+        assert self.calls is not None
+        given = unit.config["input"] if "input" in unit.config else reached
+        return self.calls.outcome(unit, self.document, given, run)
 
     def what_reached(self, unit: Unit) -> Any:
         if not unit.inflow:

@@ -12,10 +12,10 @@ from tests.simulation.reference_state import Behave, Outcome, Result, Unit
 Json = Any
 #: The calls by which a run came about: the id of the run that a client started, then a call for each level.
 Path = tuple[Any, ...]
-#: A node's attempt in its scope.
+#: A node's attempt in its scope, or that of an item of a map.
 Call = tuple[str, Scope, int]
 #: Errors that come again however often a child is called anew.
-FINAL = ("TemplateError", "LoopLimit", "LimitExceeded")
+FINAL = ("TemplateError", "LoopLimit", "PatchRefused", "BudgetExceeded", "LimitExceeded", "Cancelled")
 #: Levels of child runs below one that says nothing else.
 DEPTH = 10
 
@@ -43,7 +43,7 @@ class Calls:
             return Outcome("failed", None, "LimitExceeded", False)
         if not _fits(child.get("input_schema", {}), given):
             return Outcome("failed", None, "InvalidInput", False)
-        call = (unit.node, unit.scope, unit.attempt)
+        call = (unit.name, unit.scope, unit.attempt)
         self.made[call] = given
         path = (*self.path, call)
         below = Calls(self.find, self.workers, path, left - 1)

@@ -44,6 +44,8 @@ class Maps(Board):
 
         def complete(self, unit: Unit, output: Any) -> None: ...
 
+        def call(self, unit: Unit, reached: Any) -> Outcome: ...
+
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.maps: dict[tuple[str, Scope], MapState] = {}
@@ -116,6 +118,9 @@ class Maps(Board):
             return Outcome("failed", None, "TemplateError", False)
         if kind in ("transform", "wait"):
             return Outcome(output=unit.config["value"] if kind == "transform" else {})
+        if kind == "workflow":
+            self.notes["item called"] += 1
+            return self.call(unit, self.maps[(unit.node, unit.scope)].items[unit.index or 0])
         return self.behave(unit.name, unit.scope, unit.attempt)
 
     def end_map(self, unit: Unit) -> None:
