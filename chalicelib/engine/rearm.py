@@ -45,8 +45,9 @@ def heard_of(services: Services, job: Job, token: Token) -> dict[str, int]:
 def rearm(services: Services, run_id: str, *, only_new: bool = False) -> None:
     """Write the deadlines of a rebuilt run. A heartbeat counts from now: beats are not journaled (HAZARDS 18).
 
-    What began in the pause that the run is in gets none. With `only_new` deadlines that the index has stay as they are,
-    and what a pause holds back besides gets none either: it is not known to have been sent.
+    What began in the pause that the run is in gets none, nor does what is not known to be journaled: the step that
+    began it does that, and no signal of its end may leave before (DESIGN 1). With `only_new` deadlines that the index
+    has stay as they are, and what a pause holds back besides gets none either: it is not known to have been sent.
     """
     state = services.store.snapshot(run_id, ("meta", "tok", "ready"))
     if state is None:
@@ -58,7 +59,8 @@ def rearm(services: Services, run_id: str, *, only_new: bool = False) -> None:
         began, token = parse_began(record), parse_token(name)
         node = attempted(services.plans.load(began.graph), token)
         unsent = holding and began.kind == "t" and state["ready"].get(name, "").startswith("r")
-        if unsent or is_held(meta, began) or node is None or began.kind not in ("t", "w", "h"):
+        known = began.no <= int(meta["mark"])
+        if not known or unsent or is_held(meta, began) or node is None or began.kind not in ("t", "w", "h"):
             continue
         due |= attempt_deadlines(services, node, began.job(run_id, name), began.at_ms, now)
     if due:

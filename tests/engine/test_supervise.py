@@ -9,6 +9,7 @@ from chalicelib.engine.approvals import Decision, decide
 from chalicelib.engine.controls import cancel_run, pause_run, resume_run
 from chalicelib.engine.directory_keys import LIVE_SHARDS, run_head_key
 from chalicelib.engine.history import load_state
+from chalicelib.engine.rearm import rearm
 from chalicelib.engine.supervise import GRACE_MS, UNSENT_MS, detect_timeouts, sweep
 from tests.engine.harness import Harness
 from tests.engine.test_step import edges, function
@@ -214,3 +215,22 @@ def test_a_run_that_is_let_go_leaves_no_deadline_behind(harness: Harness) -> Non
     sweep_all(harness)
     assert harness.store.snapshot(run_id) is None
     assert harness.store.due(harness.clock.now + 200_000_000, 100) == []
+
+
+def test_what_is_not_journaled_yet_gets_no_deadline_by_the_sweep(harness: Harness) -> None:
+    """The detector would tell of its end before the journal knows of its beginning."""
+    run_id = harness.start({"nodes": [function("a", timeout_ms=1000)]})
+    append = harness.journal.append
+
+    def swept_meanwhile(items: object, records: object = ()) -> object:
+        harness.journal.append = append
+        rearm(harness.services, run_id, only_new=True)
+        assert not harness.store.due(harness.clock.now + 10_000, 10)
+        return append(items, records)
+
+    harness.journal.append = swept_meanwhile
+    settle_all(harness)
+    assert harness.journal.append == append
+    assert harness.store.due(harness.clock.now + 10_000, 10)
+    harness.drain()
+    assert harness.meta(run_id)["status"] == "COMPLETED"

@@ -192,7 +192,7 @@ def owner(node: RedisServer, run: str) -> bool:
 
 def test_a_cluster_that_is_gone_is_unavailable_whatever_is_asked() -> None:
     """The client says that with an error which is none of its RedisErrors."""
-    with RedisServer(options=["--cluster-enabled", "yes"]) as server:
+    with RedisServer(options=["--cluster-enabled", "yes", "--cluster-port", str(free_port())]) as server:
         with redis.Redis(host=HOST, port=server.port) as client:
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
             deadline = time.monotonic() + 20

@@ -157,7 +157,7 @@ class _Run(Maps):
 
     def call(self, unit: Unit, reached: Any) -> Outcome:
         assert self.calls is not None
-        given = unit.config["input"] if "input" in unit.config else reached
+        given = unit.config.get("input", reached)
         return self.calls.outcome(unit, self.document, given, run)
 
     def what_reached(self, unit: Unit) -> Any:
