@@ -331,6 +331,9 @@ def test_a_timer_that_is_not_yet_set_can_be_skipped(harness: Harness) -> None:
     handle_until_done(harness, signal(sent["a"]))
     skip_node(harness.services, run_id, "w", "instead", "ann")
     harness.drain()
+    assert harness.meta(run_id)["status"] == "PAUSED"  # only the skip of a failed node ends a pause
+    resume_run(harness.services, run_id, "ann")
+    harness.drain()
     assert harness.output(run_id) == {"w": "instead"}
     assert_whole(harness, run_id)
 
