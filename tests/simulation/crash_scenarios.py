@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,16 +30,24 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def workers() -> Callable[[Json], Json]:
-    """The real function worker with the registered functions, and the demo's pages."""
+    """The real function worker with the registered functions, the demo's pages, and what the worker in Node.js says."""
     found = {"function": FunctionWorker(), "http": Pages()}
     ports = WorkPorts(ManualClock(), MemoryArtifacts())
 
     def answer(task: Json) -> Json:
+        if task["type"] == "queue":
+            return {"status": "completed", "result": _measured(task["config"]["payload"]["text"])}
         said = work({**task, "deadline": None}, found, ports)
         assert said is not None
         return {name: said[name] for name in ("status", "result", "error", "patch") if name in said}
 
     return answer
+
+
+def _measured(text: str) -> Json:
+    """As examples/node_worker/worker.mjs."""
+    words = re.findall(r"[^\W\d_]+", text)
+    return {"words": len(words), "longest": max(words, key=len, default=""), "reversed": text[::-1]}
 
 
 def examples() -> dict[str, Scenario]:
@@ -48,7 +57,7 @@ def examples() -> dict[str, Scenario]:
         document = read_document(str(next(folder.glob("workflow.*"))))
         expected = folder / "expected.json"
         called = {one["name"]: one for one in map(read_document, map(str, sorted(folder.glob("called-*"))))}
-        cases = json.loads(expected.read_text())["cases"] if expected.exists() else [DEMO]
+        cases = json.loads(expected.read_text())["cases"] if expected.exists() else [CASES[folder.name]]
         for number, case in enumerate(cases):
             steps = tuple(_told(at, step) for at, step in enumerate(case.get("steps", [])))
             found[f"{folder.name}-{number}"] = Scenario(document, case["input"], workers(), idle=steps, called=called)
@@ -82,10 +91,14 @@ def _told(at: int, step: Json) -> Act:
     return acts
 
 
-#: Its agent adds a node that a person has to approve.
-DEMO = {
-    "input": {"url": "http://demo.invalid/penguins", "page_size": 120},
-    "steps": [{"post": "nodes/publish/decision", "body": {"approved": True}}],
+#: The case of each example that has no expected.json.
+CASES: dict[str, Json] = {
+    # Its agent adds a node that a person has to approve.
+    "demo": {
+        "input": {"url": "http://demo.invalid/penguins", "page_size": 120},
+        "steps": [{"post": "nodes/publish/decision", "body": {"approved": True}}],
+    },
+    "node_worker": {"input": {"text": "to be or not to be, that is the question"}},
 }
 
 

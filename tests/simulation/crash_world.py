@@ -41,7 +41,7 @@ from tests.simulation.strands import Killed
 
 Json = Any
 SECRET = b"a secret of crashing worlds"
-TASKS = ("tasks-function", "tasks-http", "tasks-agent")
+TASKS = ("tasks-function", "tasks-http", "tasks-agent", "work-text")
 #: Times that all schedules run over an idle world before the run counts as stuck.
 MOST_ROUNDS = 6
 RUN = "crash"
