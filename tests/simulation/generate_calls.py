@@ -118,7 +118,10 @@ def _generated(rng: random.Random, level: int, name: str, *, sure: bool) -> Json
         made = workflow(rng, size=3, mixed=True, level=level, sure=sure)
         calls = not level or any(node["type"] == "workflow" for node in made["nodes"])
         if calls and made.get("on_failure") != "finish_branches":
-            return {**made, "name": name, "output": {"n": "${vars.v0 + input.x}", "by": name}}
+            output = {"n": "${vars.v0 + input.x}", "by": name}
+            for node in [node for node in made["nodes"] if node["type"] == "succeed"]:
+                node["config"] = {"output": output}
+            return {**made, "name": name, "output": output}
 
 
 def _frail(rng: random.Random, level: int, name: str) -> Json:

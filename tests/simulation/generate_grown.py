@@ -22,7 +22,7 @@ def let_agents_in(document: dict[str, Json], *, races: bool) -> None:
         return
     rng, graph = random.Random(json.dumps(document)), Graph(document)
     for node in document["nodes"]:
-        if node["type"] == "function" and rng.random() < SHARES[_fails(node)]:
+        if node["type"] == "function" and rng.random() < SHARES[_fails(node)] and not _gives_items(node):
             _take_over(rng, node, bool(graph.loops[node["id"]]))
     for node in _agents(document):
         turns = [turn for turn in node["config"]["turns"] if "calls" in turn]
@@ -75,6 +75,11 @@ def _agents(document: dict[str, Json]) -> list[dict[str, Json]]:
 
 def _fails(node: dict[str, Json]) -> bool:
     return "fail" in node.get("metadata", {}).get("sim", {})
+
+
+def _gives_items(node: dict[str, Json]) -> bool:
+    """Whether a map reads its items from the node: no agent gives some."""
+    return "items" in node.get("metadata", {}).get("sim", {})
 
 
 def _take_over(rng: random.Random, node: dict[str, Json], in_loop: bool) -> None:

@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tests.simulation.generate_calls import call_body
+from tests.simulation.generate_calls import LEVELS, call_body
 from tests.simulation.generate_text import Around, number, reference, template
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def _ways(pieces: Pieces, here: Around) -> list[str]:
 def _source(pieces: Pieces, here: Around) -> tuple[str | None, Json]:
     """A node that gives the items, if there is one, and the template that reads them."""
     shape = pieces.rng.choice(["input", "list", "list", "output", "output", "map"])
-    if not here.frames and pieces.chance(WIDE):
+    wide = not here.frames and pieces.chance(WIDE)
+    if wide and pieces.level == LEVELS:  # saved workflows are not given so many
         return None, MANY
     if shape == "input":
         return None, "${input.items}"
