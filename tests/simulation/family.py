@@ -94,6 +94,10 @@ class Family:
         behave = without_answer(behave, frozenset(silent if self.rough else ()))
         return lambda *place: Outcome("failed", None, UNHEARD) if place[0] in never else behave(*place)
 
+    def anyone(self) -> Calls:
+        """What the reference may call in place of a run that no world has."""
+        return Calls(self.find, self.workers, ("r",))
+
     @staticmethod
     def _nobody(name: str, scope: Scope, attempt: int) -> Outcome:
         raise AssertionError("only its document is wanted")

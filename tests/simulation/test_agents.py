@@ -13,6 +13,7 @@ from chalicelib.domain.compiler import compile_workflow
 from chalicelib.domain.limits import Limits
 from tests.simulation import generate_kinds
 from tests.simulation.check import MIXED
+from tests.simulation.family import Family
 from tests.simulation.generate import behaviour, run_input, workflow
 from tests.simulation.generate_agents import add_agent
 from tests.simulation.reference import run
@@ -82,22 +83,23 @@ def test_what_an_agent_adds_runs_behind_it_and_usage_counts_every_attempt():
 def made(seed: int, *, confluent: bool) -> tuple[dict[str, Any], Any, Any]:
     rng = random.Random(seed)
     document = workflow(rng, confluent=confluent, mixed=True)
-    return document, run_input(rng), behaviour(rng, document)
+    return document, run_input(rng, document), behaviour(rng, document)
 
 
 def test_documents_with_agents_compile_grown_or_not_and_end_the_same_under_every_schedule():
     features: Counter[str] = Counter()
-    for seed in range(400):
+    family = Family.drawn(1)
+    for seed in [*range(400), 980]:  # the last has an agent that sets a variable, which is rare
         document, given, behave = made(seed, confluent=True)
         agents = [node for node in document["nodes"] if node["type"] == "agent"]
         if not agents:
             continue
         for each in (document, grown(document)):
             compile_workflow(each, limits=Limits())
-        wanted = run(grown(document), given, behave).agreed()
+        wanted = run(grown(document), given, behave, calls=family.anyone()).agreed()
         for schedule in range(5):
-            found = run(grown(document), given, behave, random.Random(schedule)).agreed()
-            assert found == wanted, f"seed {seed}, schedule {schedule}"
+            found = run(grown(document), given, behave, random.Random(schedule), calls=family.anyone())
+            assert found.agreed() == wanted, f"seed {seed}, schedule {schedule}"
         features["grown"] += grown(document) is not document
         for node in agents:
             features.update({*node["config"], *node.keys() & {"retry", "branch", "loop", "set", "compensate"}})
