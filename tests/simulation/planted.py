@@ -143,7 +143,7 @@ BUGS = (
         'return (("tok", token.text, record), self.untold(token))', 'return (("tok", token.text, record),)', MIXED),
     Bug("an agent's credential outlives its attempt", "chalicelib/engine/patches.py",
         "    if token is None:\n        return ()", '    if token not in state["tok"]:\n        return ()',
-        MIXED_ROUGH),
+        MIXED),
     Bug("the newest event is taken first", "chalicelib/domain/mail.py",
         'and "|" not in key[len(prefix) :])', 'and "|" not in key[len(prefix) :])[::-1]', MIXED_ROUGH),
     Bug("two events at once get one number", "chalicelib/engine/run_events.py",
