@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from chalicelib.domain.commit import Draft, Emit, Event
-from chalicelib.domain.ids import Token
+from chalicelib.domain.ids import ARM, Token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.json_form import canonical
-from chalicelib.domain.node_kinds import ARM, BREAKPOINT
+from chalicelib.domain.node_kinds import BREAKPOINT
 from chalicelib.domain.records import parse_began
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chalicelib.domain.commit import Draft, Emit, Event
-from chalicelib.domain.ids import END, START, Token, bare, parse_token
+from chalicelib.domain.ids import ARM, END, START, Token, bare, parse_token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import Item
 from chalicelib.domain.node_kinds import beginning, node_at
@@ -78,6 +78,6 @@ def first_dispatch(items: list[Item], node_id: str) -> int | None:
     for item in items:
         for emit in item.opened():
             token = parse_token(emit[0])
-            if token.node.removeprefix("$arm:") == node_id:
-                begun.setdefault(token.instance.removeprefix("$arm:"), item.seq)
+            if token.node.removeprefix(ARM) == node_id:
+                begun.setdefault(token.instance.removeprefix(ARM), item.seq)
     return begun[list(begun)[-1]] if begun else None

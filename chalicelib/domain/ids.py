@@ -23,6 +23,8 @@ START = "$start"
 END = "$end"
 #: Before a node's id: an attempt of what undoes the node on a rollback, in the scope and epoch of what is undone.
 UNDO = "$undo:"
+#: Before a node's id: the inline token by which a node begins that waits, or that the run pauses before.
+ARM = "$arm:"
 #: Before the name of a cancelled attempt: the inline token that resolves its node's edges as not taken.
 BEATEN = "$beaten:"
 #: Before the name of the last undo of a page: the inline token that goes on with the rollback.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib.domain.ids import BEATEN, UNDO, Job, Token, bare, parse_token
+from chalicelib.domain.ids import ARM, BEATEN, UNDO, Job, Token, bare, parse_token
 
 Json = Any
 
@@ -114,7 +114,7 @@ def expand(text: str, run_id: str, make_job_id: Callable[[Job], str]) -> list[di
 
 def _of_node(token: str) -> str:
     """The attempt that a timer of a node stands for; any other token as it is."""
-    return token.removeprefix("$arm:").removeprefix("$retry:")
+    return token.removeprefix(ARM).removeprefix("$retry:")
 
 
 def _decided(raw: dict[str, Json], body: dict[str, Json]) -> dict[str, Json]:

@@ -6,7 +6,7 @@ import re
 
 from chalicelib.domain.commit import Emit
 from chalicelib.domain.errors import BadSignal
-from chalicelib.domain.ids import UNDO, Token, bare, worked_on
+from chalicelib.domain.ids import ARM, UNDO, Token, bare, worked_on
 from chalicelib.domain.ir import Node, Plan
 
 #: Node types settled inside the coordinator, with no queue hop (DESIGN 1).
@@ -17,8 +17,6 @@ TIMER_TYPES = frozenset({"wait"})
 HELD_TYPES = frozenset({"human", "event", "map", "workflow"})
 #: Node types whose config is resolved by an inline `$arm` token before they begin to wait.
 ARMED_TYPES = TIMER_TYPES | HELD_TYPES
-#: Before a node's id: the inline token by which an armed node begins.
-ARM = "$arm:"
 #: In such a token's data: the run pauses before what it begins.
 BREAKPOINT = "breakpoint"
 #: Tokens of a node: its own, and those of its timers. The others are the run's.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from chalicelib.domain.ids import START, Scope, Token, parse_token
+from chalicelib.domain.ids import ARM, START, Scope, Token, parse_token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.node_kinds import armed
 from chalicelib.domain.records import parse_began
@@ -95,7 +95,7 @@ class Board:
         return Standing(self._status(text, instance, token), scope, real)
 
     def _newest_text(self, instance: str) -> str | None:
-        own, arm = self.state["st"].get(instance), self.state["st"].get(f"$arm:{instance}")
+        own, arm = self.state["st"].get(instance), self.state["st"].get(f"{ARM}{instance}")
         if own is None or arm is None:
             return own or arm
         return arm if parse_token(arm).epoch > parse_token(own).epoch else own
@@ -108,7 +108,7 @@ class Board:
         if status == "RETRIED":
             retry = self.state["done"].get(self.state["st"].get(f"$retry:{instance}", ""), "")
             return "CANCELLED" if "|CANCELLED|" in retry else "RETRYING"
-        if text.startswith("$arm:") and status == "COMPLETED":
+        if text.startswith(ARM) and status == "COMPLETED":
             return "RUNNING"
         return status
 
@@ -118,7 +118,7 @@ class Board:
         instance = Token(name, standing.scope).instance
         fields = [("st", instance), ("jn", instance)]
         if armed(node):
-            fields.append(("st", f"$arm:{instance}"))
+            fields.append(("st", f"{ARM}{instance}"))
         text = self._newest_text(instance)
         if text is not None:
             fields.append(("done", text))
@@ -133,7 +133,7 @@ class Board:
         back = self.plan.nodes[node.loop.back_to]
         inner = tuple((name, 1) for name in back.loops[len(outer) + 1 :])
         instance = Token(back.id, (*outer, (loop, count + 1), *inner)).instance
-        return [instance, f"$arm:{instance}"] if armed(back) else [instance]
+        return [instance, f"{ARM}{instance}"] if armed(back) else [instance]
 
     def resolved(self, name: str) -> dict[str, int]:
         """Resolved incoming edges of a counted node in its open instance: key -> 0 not taken, 1 taken, 2 veto."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from chalicelib.domain.commit import Draft
-from chalicelib.domain.ids import Token
+from chalicelib.domain.ids import ARM, Token
 from chalicelib.domain.ir import Plan
 
 #: (node, instance, taken 1 / not 0 / veto 2, edges needed or 0 for all, edges in all)
@@ -22,7 +22,7 @@ def starting(plan: Plan, draft: Draft, joins: Mapping[str, str]) -> list[str]:
             taken = [plan.edges[key].target for key, how in emit.data["edges"].items() if how]
             found |= dict.fromkeys(name for name in taken if not plan.nodes[name].counted)
         elif emit.token.attempt > 0:
-            found[emit.token.node.removeprefix("$arm:")] = None
+            found[emit.token.node.removeprefix(ARM)] = None
     counts = _counts(draft, joins)
     for node, instance, how, need, total in _arrivals(plan, draft):
         before = counts.setdefault(instance, [0, 0, 0])
@@ -51,7 +51,7 @@ def _counts(draft: Draft, joins: Mapping[str, str]) -> dict[str, list[int]]:
 
 def _arrivals(plan: Plan, draft: Draft) -> Iterator[_Arrival]:
     for arrival in draft.arrivals:
-        yield arrival.fire.token.node.removeprefix("$arm:"), arrival.instance, arrival.how, arrival.need, arrival.total
+        yield arrival.fire.token.node.removeprefix(ARM), arrival.instance, arrival.how, arrival.need, arrival.total
     for emit in draft.emits:
         for key, how in emit.data.get("edges", {}).items():
             target = plan.nodes[plan.edges[key].target]

@@ -12,8 +12,9 @@ from collections.abc import Collection, Sequence
 from chalicelib.domain.breakpoints import stop_draft, stop_field
 from chalicelib.domain.commit import body as commit_body
 from chalicelib.domain.errors import GraftError
+from chalicelib.domain.ids import ARM
 from chalicelib.domain.journal import compose, parse_item
-from chalicelib.domain.node_kinds import ARM, BREAKPOINT
+from chalicelib.domain.node_kinds import BREAKPOINT
 from chalicelib.domain.records import parse_began
 from chalicelib.engine.effects import Effects, Opened
 from chalicelib.engine.flush import Written

@@ -14,7 +14,7 @@ from typing import Any
 from chalicelib.domain.children import CALL, Called, child_run_id, outcome_of, parent_job, parent_text
 from chalicelib.domain.commit import compact
 from chalicelib.domain.errors import Conflict, GraftError, NotFound, TaskError, Unavailable
-from chalicelib.domain.ids import Job, Token, job_id, parse_token
+from chalicelib.domain.ids import ARM, Job, Token, job_id, parse_token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.journal import parse_item
 from chalicelib.domain.limits import lowered
@@ -45,7 +45,7 @@ def resolve_call(
 
     Raises NotFound, Unavailable.
     """
-    if not token.node.startswith("$arm:") or (node := node_at(plan, token)).type != CALL:
+    if not token.node.startswith(ARM) or (node := node_at(plan, token)).type != CALL:
         return None
     own = lowered(services.limits, plan.document).child_depth
     left = min(own, int(meta.get("depth_left") or own))

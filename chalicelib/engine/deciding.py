@@ -14,7 +14,7 @@ from chalicelib.domain.decide import settle
 from chalicelib.domain.end_errors import fail_error, spent_error
 from chalicelib.domain.errors import EvaluationError, TaskError, TemplateError
 from chalicelib.domain.harmless import is_harmless, joins_ahead
-from chalicelib.domain.ids import BEATEN, END, ROLLBACK, START, UNDO, Token, bare
+from chalicelib.domain.ids import ARM, BEATEN, END, ROLLBACK, START, UNDO, Token, bare
 from chalicelib.domain.ir import Node, Plan
 from chalicelib.domain.lifecycle import (
     beaten_draft,
@@ -59,12 +59,12 @@ def needs_of(work: Work, plan: Plan) -> Needs:
     needs = _undo_needs(work, plan) if undoes else Needs(plan, token, meta=own_meta(plan, token))
     if work.told is not None or (reads_record(work) and work.data is None):
         needs.tokens, needs.meta = (token.text,), (*needs.meta, PAUSED)
-    node = None if work.told is not None else plan.nodes.get(token.node.removeprefix("$arm:"))
+    node = None if work.told is not None else plan.nodes.get(token.node.removeprefix(ARM))
     if node is None or token.attempt == 0:
         needs.joins = (node.id,) if node is not None and node.counted and node.join.need > 1 else ()
         return needs
     own = node_at(plan, token)
-    if token.node.startswith("$arm:"):
+    if token.node.startswith(ARM):
         _add_arming(needs, own, token)
         needs.joins = joins_ahead(plan, node.id)
         return needs
@@ -154,7 +154,7 @@ class Situation:
 
     def moment(self) -> Moment:
         """What the pure decision may depend on."""
-        node = self.work.token.node.removeprefix("$arm:")
+        node = self.work.token.node.removeprefix(ARM)
         harmless = bool(self.fired) and is_harmless(self.plan, node, self.fired)
         return Moment(self.now_ms, self.chance, self.work.token.epoch, self.values, harmless)
 

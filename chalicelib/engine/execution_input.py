@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from chalicelib.domain.errors import TemplateError
-from chalicelib.domain.ids import Token
+from chalicelib.domain.ids import ARM, Token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.map_items import parse_progress, progress_field
-from chalicelib.domain.node_kinds import ARM, ARMED_TYPES, node_at
+from chalicelib.domain.node_kinds import ARMED_TYPES, node_at
 from chalicelib.domain.records import parse_began
 from chalicelib.engine.dispatch import resolved
 from chalicelib.engine.item_pages import ItemPages

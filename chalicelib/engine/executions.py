@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from chalicelib.domain.ids import Token, parse_token
-from chalicelib.domain.node_kinds import ARM, BREAKPOINT
+from chalicelib.domain.ids import ARM, Token, parse_token
+from chalicelib.domain.node_kinds import BREAKPOINT
 from chalicelib.domain.records import parse_began
 from chalicelib.domain.state import KIND_STATUS
 from chalicelib.engine.ports import RunState
 
 #: Internal tokens that stand for a node: about to wait, and waiting for its next attempt.
-_STANDING = ("$arm:", "$retry:")
+_STANDING = (ARM, "$retry:")
 #: How a settled attempt shows: one that is retried has failed.
 _SETTLED = {"RETRIED": "FAILED"}
 
@@ -131,7 +131,7 @@ def _standing(state: RunState, node: str, text: str) -> Standing:
     if text.startswith(ARM) and BREAKPOINT in parse_began(state["tok"][text]).data:
         before = Token(node, token.scope, token.index, token.epoch, token.attempt - 1)
         return Standing("PENDING", before, None, None)
-    kind = "i" if text.startswith("$arm:") else _kind(state, text)
+    kind = "i" if text.startswith(ARM) else _kind(state, text)
     return Standing(KIND_STATUS.get(kind, "RUNNING"), real, started_at, None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chalicelib.domain.ids import Token
+from chalicelib.domain.ids import ARM, Token
 from chalicelib.engine.services import Services
 from chalicelib.engine.signals import Work
 from chalicelib.engine.store_calls import CommitAnswer
@@ -13,7 +13,7 @@ from chalicelib.engine.store_calls import CommitAnswer
 def while_running(token: Token) -> tuple[tuple[str, str, str], ...]:
     """What the commit that settles the token expects: a node begins to wait only while the run goes on, though a step
     was at it when the pause came. Else its time would run while nobody knows of it."""
-    return (("meta", "status", "RUNNING"),) if token.node.startswith("$arm:") else ()
+    return (("meta", "status", "RUNNING"),) if token.node.startswith(ARM) else ()
 
 
 def hold_back(services: Services, work: Work, answer: CommitAnswer) -> bool:

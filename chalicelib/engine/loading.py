@@ -11,7 +11,7 @@ from typing import Any
 
 from chalicelib.domain.commit import Draft, compact
 from chalicelib.domain.errors import BadSignal, GraftError, NotFound, TemplateError
-from chalicelib.domain.ids import Job, Token
+from chalicelib.domain.ids import ARM, Job, Token
 from chalicelib.domain.ir import Plan
 from chalicelib.domain.limits import hops_allowed
 from chalicelib.domain.map_items import parse_progress, progress_field
@@ -131,7 +131,7 @@ class Loader:
             called = resolve_call(self._services, plan, work.token, meta)
             loaded = self._values(needs, answer, job.run_id, job.rev, _as_of(work), {})
             loaded |= self._item(job.run_id, work.token, needs, answer)
-            if work.token.node.startswith("$arm:") and node_at(plan, work.token).type == "map":
+            if work.token.node.startswith(ARM) and node_at(plan, work.token).type == "map":
                 work.prepared = self._begin_map(plan, work.token, loaded)
             if work.outcome.ref is not None and work.outcome.output is None and reads_it:
                 work.outcome = replace(work.outcome, output=self.fetch(work.outcome.ref))

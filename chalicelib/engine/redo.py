@@ -9,9 +9,8 @@ from typing import Any
 from chalicelib.domain.breakpoints import stop_field
 from chalicelib.domain.commit import Draft, Emit, Event, compact
 from chalicelib.domain.errors import Conflict, InvalidInput, NotFound, Problem, Unavailable
-from chalicelib.domain.ids import Job, Token, job_id, parse_token
+from chalicelib.domain.ids import ARM, Job, Token, job_id, parse_token
 from chalicelib.domain.ir import Plan
-from chalicelib.domain.node_kinds import ARM
 from chalicelib.domain.patch_board import Board
 from chalicelib.domain.records import parse_began
 from chalicelib.domain.reset import extent, failed_nodes, reopen, reset_draft
