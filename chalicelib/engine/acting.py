@@ -12,6 +12,12 @@ from chalicelib.engine.rebuild import give_way
 from chalicelib.engine.services import Services
 
 
+def as_begun(meta: Mapping[str, str]) -> tuple[tuple[str, str, str], ...]:
+    """What a commit expects that is decided on whether the run has begun: its first step is no control action, and
+    changes no generation."""
+    return (("meta", "started_at", meta.get("started_at", "")),)
+
+
 def act(
     services: Services,
     run_id: str,

@@ -13,7 +13,7 @@ from chalicelib.domain.node_kinds import is_waiting
 from chalicelib.domain.records import parse_began
 from chalicelib.domain.ripe import ripe_tokens
 from chalicelib.domain.state import ENDED
-from chalicelib.engine.acting import act
+from chalicelib.engine.acting import act, as_begun
 from chalicelib.engine.flush import flush_upto
 from chalicelib.engine.places import enter, is_start, leave_or_log
 from chalicelib.engine.ports import Outgoing
@@ -168,9 +168,7 @@ def _commit(services: Services, run_id: str, actor: str, decide: Callable[[Meta]
             if holds(services, run_id, meta):
                 return
             continue
-        # The run's first step may come in between: it is no control action, and changes no generation.
-        begun = (("meta", "started_at", meta.get("started_at", "")),)
-        if act(services, run_id, actor, meta, draft, expect=begun):
+        if act(services, run_id, actor, meta, draft, expect=as_begun(meta)):
             if draft.final and "limited" in meta:
                 leave_or_log(services, run_id, meta)
             return

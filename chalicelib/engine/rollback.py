@@ -10,7 +10,7 @@ from chalicelib.domain.compensation import PHASE, begun, compensating
 from chalicelib.domain.errors import Conflict, Unavailable
 from chalicelib.domain.reset import reopen
 from chalicelib.domain.state import ENDED
-from chalicelib.engine.acting import act
+from chalicelib.engine.acting import act, as_begun
 from chalicelib.engine.controls import MAX_TRIES, send_waiting
 from chalicelib.engine.rebuild import ensure_present
 from chalicelib.engine.redo import bring_back
@@ -48,8 +48,7 @@ def _begin(services: Services, run_id: str, actor: str, meta: Meta) -> bool:
     # Whoever journals the commit lists the run as live again.
     draft.meta |= {name: meta[name] for name in RECORD_META if name in meta}
     draft.meta |= begun(meta, _error(meta, actor), now)
-    expect = (("meta", "started_at", meta.get("started_at", "")),)
-    if act(services, run_id, actor, meta, draft, expect=expect, reopen=ended) is None:
+    if act(services, run_id, actor, meta, draft, expect=as_begun(meta), reopen=ended) is None:
         return False
     if "timeout_at" in draft.meta:
         services.store.put_due({f"run:{run_id}": int(draft.meta["timeout_at"])})

@@ -87,8 +87,8 @@ def parse(text: str, origin: int, secret: bytes) -> list[Work]:
     deep = text.count("[") + text.count("{") > MAX_DEPTH and _nests(message, MAX_DEPTH)
     outcome = _undeliverable(TOO_DEEP, message["job_id"]) if deep else _outcome(message)
     work = _answer(job, token, origin, outcome, message.get("patch") if outcome.error is None else None)
-    node_s = token.attempt > 0 and not token.node.startswith("$")
-    work.before = read_repeated(message, message["job_id"]) if node_s and not deep else ()
+    of_node = token.attempt > 0 and not token.node.startswith("$")
+    work.before = read_repeated(message, message["job_id"]) if of_node and not deep else ()
     return [work]
 
 

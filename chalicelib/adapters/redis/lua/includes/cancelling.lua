@@ -26,9 +26,9 @@ end
 -- stop(c, cancel, beat): cancel what the commit says; where it cuts the run, nodes so that their edges are resolved.
 local function stop(c, cancel, beat)
   for _, token in ipairs(chosen(c)) do
-    local own = string.match(token, '^%$(%a*)')
+    local timer = string.match(token, '^%$(%a*)')
     if c.cut and outlives(token) then -- it goes on
-    elseif c.cut and (not own or own == 'arm' or own == 'retry') and not string.find(token, '[', 1, true) then beat(token)
+    elseif c.cut and (not timer or timer == 'arm' or timer == 'retry') and not string.find(token, '[', 1, true) then beat(token)
     else cancel(token) end
   end
 end

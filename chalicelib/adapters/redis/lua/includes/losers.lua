@@ -6,8 +6,8 @@ end
 -- beaten(emit): whether the node is skipped in this scope as a loser: then it starts no more, however it is reached,
 -- nor begins to wait.
 local function beaten(emit)
-  local own = string.match(emit[1], '^%$arm:(.*)$') or emit[1]
-  local skip = string.gsub(own, '%.%d+$', '.0')
+  local named = string.match(emit[1], '^%$arm:(.*)$') or emit[1]
+  local skip = string.gsub(named, '%.%d+$', '.0')
   return redis.call('HEXISTS', KEYS.done, skip) == 1 or redis.call('HEXISTS', KEYS.tok, skip) == 1
 end
 
@@ -17,7 +17,7 @@ local function beat(token, close, open, lost)
   close(token, 'CANCELLED')
   lost[#lost + 1] = token
   if string.find(token, '[', 1, true) then return end
-  local text = '$beaten:' .. (string.match(token, '^%$retry:(.*)$') or string.match(token, '^%$arm:(.*)$') or token)
+  local text = '$beaten:' .. own(token)
   open({text, string.match(text, '^[^#]*'), 'i', ''})
 end
 
