@@ -280,12 +280,27 @@ def test_a_rollback_that_is_asked_for_amid_the_clean_up_undoes_what_is_done(harn
 CUT = "s>a s>b s>done a>tidy:always tidy>meet b>meet done>once b>once meet>last"
 
 
-def cut(harness: Harness) -> tuple[str, Held]:
-    """A run whose `a` has failed: `b` is cancelled, `once` was reached before alone, `meet` waits for `tidy`."""
+def before_the_cut(harness: Harness) -> tuple[str, Held]:
+    """A run of CUT in which a, b and once are still to be answered."""
     nodes = [function(n, n) for n in ("s", "a", "b", "done", "tidy", "meet", "once", "last")]
     run_id, held = begin(harness, nodes, edges(CUT))
     held.done("s")
     held.done("done")
+    return run_id, held
+
+
+def cut_while_paused(harness: Harness) -> tuple[str, Held]:
+    """Its node a has failed in a pause: what is cancelled is still to be worked off."""
+    run_id, held = before_the_cut(harness)
+    pause_run(harness.services, run_id, "ann")
+    held.fail("a")
+    held.waiting.clear()
+    return run_id, held
+
+
+def cut(harness: Harness) -> tuple[str, Held]:
+    """A run whose `a` has failed: `b` is cancelled, `once` was reached before alone, `meet` waits for `tidy`."""
+    run_id, held = before_the_cut(harness)
     held.fail("a")
     drop_cancelled(harness, run_id, held)
     return run_id, held
@@ -326,13 +341,7 @@ def test_a_redrive_that_fails_again_is_cut_anew(harness: Harness) -> None:
 
 def test_a_rerun_amid_the_clean_up_makes_the_run_whole_again(harness: Harness) -> None:
     """The rerun finds the cancelled node's edges about to be resolved, which no longer holds where it runs anew."""
-    nodes = [function(n, n) for n in ("s", "a", "b", "done", "tidy", "meet", "once", "last")]
-    run_id, held = begin(harness, nodes, edges(CUT))
-    held.done("s")
-    held.done("done")
-    pause_run(harness.services, run_id, "ann")
-    held.fail("a")
-    held.waiting.clear()
+    run_id, held = cut_while_paused(harness)
     assert "$beaten:b@#0.1" in harness.store.snapshot(run_id)["tok"]
     rerun_node(harness.services, run_id, "b", "ann")
     held.settle()
@@ -383,13 +392,7 @@ def test_23_a_wipe_of_the_store_between_any_two_steps_changes_nothing(harness: H
 
 
 def test_23_a_wipe_before_the_cancelled_edges_are_resolved_loses_nothing(harness: Harness) -> None:
-    nodes = [function(n, n) for n in ("s", "a", "b", "done", "tidy", "meet", "once", "last")]
-    run_id, held = begin(harness, nodes, edges(CUT))
-    held.done("s")
-    held.done("done")
-    pause_run(harness.services, run_id, "ann")
-    held.fail("a")
-    held.waiting.clear()
+    run_id, held = cut_while_paused(harness)
     harness.client.flushall()
     ensure_present(harness.services, run_id)
     resume_run(harness.services, run_id, "ann")
@@ -539,10 +542,7 @@ def test_a_failure_without_an_always_edge_leaves_no_token_and_no_mark(harness: H
 
 
 def test_23_a_step_that_dies_amid_it_is_made_good_by_the_repeat(harness: Harness) -> None:
-    nodes = [function(n, n) for n in ("s", "a", "b", "done", "tidy", "meet", "once", "last")]
-    run_id, held = begin(harness, nodes, edges(CUT))
-    held.done("s")
-    held.done("done")
+    run_id, held = before_the_cut(harness)
     text = failing(held.waiting.pop("a"))
     kept, harness.store.commit = harness.store.commit, once_then_dead(harness.store.commit)  # type: ignore[method-assign]
     with pytest.raises(RuntimeError):

@@ -71,12 +71,17 @@ def limited(harness: Harness) -> Harness:
     return harness
 
 
+def three(harness: Harness) -> None:
+    """Runs r0, r1 and r2, one after the other, as far as they come by themselves."""
+    for number in range(3):
+        start(harness, f"r{number}")
+        harness.clock.now += 1
+    settle(harness)
+
+
 def test_forks_and_children_go_on_at_once_and_take_no_place(limited: Harness) -> None:
     """A parent with a place could wait for its own child for good, and a fork has no start that could wait."""
-    for number in range(3):
-        start(limited, f"r{number}")
-        limited.clock.now += 1
-    settle(limited)
+    three(limited)
     fork_run(limited.services, ForkRequest("acme", "ann", "r0"), "fork")
     calls = {"items": [1, 2], "workflow": "w"}
     parent = limited.start({"nodes": [{"id": "batch", "type": "map", "config": calls}]})
@@ -194,10 +199,7 @@ def test_a_waiting_run_that_is_paused_lets_others_by_and_takes_its_turn_when_res
 
 
 def test_a_run_that_was_paused_while_it_waits_for_a_place_is_pending_again_when_resumed(limited: Harness) -> None:
-    for number in range(3):
-        start(limited, f"r{number}")
-        limited.clock.now += 1
-    settle(limited)
+    three(limited)
     pause_run(limited.services, "r2", actor="ann")
     limited.clock.now += 1
     for _ in range(2):  # again: nothing is left to resume
@@ -216,10 +218,7 @@ def test_a_run_that_was_paused_while_it_waits_for_a_place_is_pending_again_when_
 
 
 def test_a_run_that_began_by_a_redrive_has_begun_and_is_running_when_resumed(limited: Harness) -> None:
-    for number in range(3):
-        start(limited, f"r{number}")
-        limited.clock.now += 1
-    settle(limited)
+    three(limited)
     cancel_run(limited.services, "r2", actor="ann")
     begun_at = limited.clock.now
     redrive_run(limited.services, "r2", "ann")
@@ -232,10 +231,7 @@ def test_a_run_that_began_by_a_redrive_has_begun_and_is_running_when_resumed(lim
 
 
 def test_a_waiting_run_is_patched_and_does_not_begin_by_that(limited: Harness) -> None:
-    for number in range(3):
-        start(limited, f"r{number}")
-        limited.clock.now += 1
-    settle(limited)
+    three(limited)
     node = {"id": "b", "type": "pass"}
     patch = [{"op": "add", "path": "/nodes/-", "value": node}]
     patch_run(limited.services, PatchRequest("acme", "ann", "r2", Change(lambda plan: patch, "more")))
@@ -291,10 +287,7 @@ def test_a_loss_of_redis_begins_no_waiting_run_and_loses_none(limited: Harness) 
 
 
 def test_a_place_whose_run_ended_unseen_is_passed_on_by_the_sweep(limited: Harness) -> None:
-    for number in range(3):
-        start(limited, f"r{number}")
-        limited.clock.now += 1
-    settle(limited)
+    three(limited)
 
     def broken(operation: str) -> None:
         if operation.startswith(("directory.replace", "directory.delete")):
@@ -358,10 +351,7 @@ def test_no_run_is_lost_and_no_limit_passed_whatever_happens_between_any_two_cal
         harness = Harness(client)
         save(harness, SLOW)
         limit(harness, 2)
-        for number in range(3):
-            start(harness, f"r{number}")
-            harness.clock.now += 1
-        settle(harness)
+        three(harness)
         mortal = Mortal(harness)
         mortal.once(at, lambda h=harness: OTHERS[other](h))
         with contextlib.suppress(Dead, Exception):
